@@ -1,0 +1,73 @@
+# Every target works on a fresh clone: it builds the virtual environment in .venv first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYTEST := $(BIN)/pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help setup lock proto fmt lint test test-unit test-contract test-mesh test-faults test-e2e demo up bench clean
+
+help: ## Show this help
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Build the virtual environment with every service and the developer's tools
+
+$(STAMP): pyproject.toml constraints.txt hatch_build.py $(shell find protos -name '*.proto')
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Servemesh needs Python 3.11 or newer; say 'make PYTHON=/path/to/python3.11 ...'"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[all,dev]'
+	@touch $(STAMP)
+
+lock: ## Write constraints.txt anew: the newest versions that resolve together
+	rm -rf .cache/lock && $(PYTHON) -m venv .cache/lock
+	.cache/lock/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[all,dev]'
+	{ echo "# Versions that resolve together and that the tests passed with. Written by 'make lock'."; \
+	  .cache/lock/bin/python -m pip freeze --exclude-editable; } > constraints.txt
+	rm -rf .cache/lock
+
+proto: setup ## Generate gen/ from protos/
+	$(BIN)/python hatch_build.py
+
+fmt: setup ## Format code and protos
+	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+	$(BIN)/buf format -w protos
+
+lint: setup ## Check style, types, imports, file sizes and protos
+	$(BIN)/ruff format --check . && $(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/buf lint && $(BIN)/buf format --diff --exit-code protos
+	$(BIN)/python tests/lint/proto_breaking.py
+	$(BIN)/python tests/lint/file_length.py
+
+test: setup lint ## Run everything: lint, unit, contract, mesh, faults and end-to-end tests
+	$(PYTEST) tests
+
+test-unit: setup ## Domain and services with memory adapters
+	$(PYTEST) tests/unit
+
+test-contract: setup ## Each port's suite on its memory and its real adapters
+	$(PYTEST) tests/contract
+
+test-mesh: setup ## All services in one process over real gRPC
+	$(PYTEST) tests/mesh
+
+test-faults: setup ## Named faults on real processes
+	$(PYTEST) tests/faults
+
+test-e2e: setup ## `servemesh up` as a user runs it, with third-party clients
+	$(PYTEST) tests/e2e
+
+demo: setup ## Start a mesh, push two real models, infer, kill a worker, stop
+	$(BIN)/python -m examples.demo
+
+up: setup ## Start the local mesh and keep it until Ctrl-C
+	$(BIN)/servemesh up
+
+bench: setup ## Time the worker and the edge on this machine
+	$(BIN)/python -m bench
+
+clean: ## Remove everything that make has built
+	rm -rf $(VENV) gen .cache dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
