@@ -1,0 +1,1 @@
+"""What the registry stands on: databases, brokers, child processes."""
