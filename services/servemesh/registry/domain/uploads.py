@@ -1,0 +1,175 @@
+"""An Upload: the files that will become a Version, how much may come, and which paths they may have."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from servemesh import names
+from servemesh.errors import ConflictError, InvalidError, MissingError, OverloadedError
+from servemesh.registry.domain.models import ArtifactFile
+
+PATH_BYTES_MAX = 255
+SHA256_DIGITS = frozenset("0123456789abcdef")
+SHA256_LENGTH = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadLimits:
+    """How much one Upload may hold, how long it may lie idle, and how many may be open at a time."""
+
+    bytes_max: int = 16 * 1024**3
+    files_max: int = 1_024
+    open_max: int = 256
+    idle_max: timedelta = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """Files on their way to become a Version. `version_id` is set once they have; it never changes then."""
+
+    model_id: str
+    upload_id: str
+    files: tuple[ArtifactFile, ...]
+    labels: Mapping[str, str] = field(default_factory=dict)
+    create_time: datetime
+    expire_time: datetime
+    version_id: int | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """`models/{model}/uploads/{upload}`."""
+        return names.upload(self.model_id, self.upload_id)
+
+    @property
+    def size_bytes(self) -> int:
+        """Sum over the declared files."""
+        return sum(file.size_bytes for file in self.files)
+
+    def index_of(self, path: str) -> int:
+        """Place of the file at `path` among the files; MissingError if it was not declared."""
+        for index, file in enumerate(self.files):
+            if file.path == path:
+                return index
+        raise MissingError(
+            f"{self.name} has no file {path[:PATH_BYTES_MAX]!r}; declare every file when the upload is created",
+            reason="UPLOAD_FILE_UNKNOWN",
+            name=self.name,
+            path=path[:PATH_BYTES_MAX],
+        )
+
+    def with_digests(self, digests: Sequence[str]) -> Upload:
+        """Return this Upload with the digest of each file filled in."""
+        files = tuple(
+            replace(file, sha256=digest) for file, digest in zip(self.files, digests, strict=True)
+        )
+        return replace(self, files=files)
+
+
+def checked_files(files: Sequence[ArtifactFile], limits: UploadLimits) -> tuple[ArtifactFile, ...]:
+    """Return `files` if they can make an Upload; InvalidError or OverloadedError that says what is wrong."""
+    if not files:
+        raise InvalidError(
+            "upload.files is empty, expected at least one file", reason="UPLOAD_EMPTY", field="upload.files"
+        )
+    _check_sizes(files, limits)
+    for index, file in enumerate(files):
+        _check_path(file.path, f"upload.files[{index}].path")
+        _check_digest(file.sha256, f"upload.files[{index}].sha256")
+    _check_distinct([file.path for file in files])
+    return tuple(files)
+
+
+def _check_sizes(files: Sequence[ArtifactFile], limits: UploadLimits) -> None:
+    if len(files) > limits.files_max:
+        raise OverloadedError(
+            f"the upload has {len(files)} files, at most {limits.files_max} are taken",
+            reason="UPLOAD_FILES_MAX",
+            field="upload.files",
+            expected=limits.files_max,
+            got=len(files),
+        )
+    for index, file in enumerate(files):
+        if file.size_bytes < 0:
+            raise InvalidError(
+                f"upload.files[{index}].size_bytes is {file.size_bytes}, expected 0 or more",
+                reason="UPLOAD_SIZE_NEGATIVE",
+                field=f"upload.files[{index}].size_bytes",
+                expected="0 or more",
+                got=file.size_bytes,
+            )
+    size_bytes = sum(file.size_bytes for file in files)
+    if size_bytes > limits.bytes_max:
+        raise OverloadedError(
+            f"the upload has {size_bytes} bytes, at most {limits.bytes_max} are taken",
+            reason="UPLOAD_BYTES_MAX",
+            field="upload.files",
+            expected=limits.bytes_max,
+            got=size_bytes,
+        )
+
+
+def _check_path(path: str, field_path: str) -> None:
+    why = path_fault(path)
+    if why is not None:
+        raise InvalidError(
+            f"{field_path} is {path[:PATH_BYTES_MAX]!r}: {why}; expected a relative path with forward slashes, "
+            f"inside the artifact, of at most {PATH_BYTES_MAX} bytes",
+            reason="PATH_REFUSED",
+            field=field_path,
+            got=path[:PATH_BYTES_MAX],
+        )
+
+
+def path_fault(path: str) -> str | None:
+    """Return why `path` cannot name a file inside an artifact, or None if it can."""
+    faults = {
+        "it is empty": not path,
+        "it is too long": len(path.encode("utf-8", "surrogatepass")) > PATH_BYTES_MAX,
+        "it is absolute": path.startswith(("/", "\\", "~")),
+        "it has a backslash": "\\" in path,
+        "it has a drive letter or a colon": ":" in path,
+        "it has characters that cannot be printed": any(unicodedata.category(c)[0] == "C" for c in path),
+        "it leaves its folder": ".." in path.split("/"),
+        "it has an empty or a '.' segment": bool({"", "."} & set(path.split("/"))),
+    }
+    return next((why for why, holds in faults.items() if holds), None)
+
+
+def _check_digest(sha256: str, field_path: str) -> None:
+    if sha256 and (len(sha256) != SHA256_LENGTH or not SHA256_DIGITS.issuperset(sha256)):
+        raise InvalidError(
+            f"{field_path} is {sha256[:SHA256_LENGTH]!r}, expected {SHA256_LENGTH} lower-case hex digits or nothing",
+            reason="DIGEST_MALFORMED",
+            field=field_path,
+            got=sha256[:SHA256_LENGTH],
+        )
+
+
+def _check_distinct(paths: Sequence[str]) -> None:
+    # Case is ignored because a model may be pulled onto a disk that ignores it.
+    folded = [path.casefold() for path in paths]
+    files = set(folded)
+    folders = {path[:at] for path in folded for at, letter in enumerate(path) if letter == "/"}
+    if len(files) < len(folded) or files & folders:
+        raise InvalidError(
+            "upload.files names a path twice, or a path that is also the folder of another",
+            reason="PATH_DUPLICATE",
+            field="upload.files",
+        )
+
+
+def checked_offset(upload: Upload, index: int, *, offset: int, received: int) -> None:
+    """ConflictError OFFSET_MISMATCH unless the next byte of the file is the one at `offset`."""
+    if offset != received:
+        raise ConflictError(
+            f"offset_bytes is {offset}, but {received} bytes of {upload.files[index].path!r} are kept: "
+            "read the upload and go on from received_bytes",
+            reason="OFFSET_MISMATCH",
+            field="offset_bytes",
+            expected=received,
+            got=offset,
+        )
