@@ -1,0 +1,1 @@
+"""What the gateway knows and decides, in plain Python."""

@@ -1,0 +1,132 @@
+"""Who belongs to the fleet: a state machine over announcements, listings and silence that takes `now`.
+
+Losing NATS or the registry freezes the table. A worker leaves it when it says so, or when it fell silent
+while the bus was demonstrably up and the registry, if it can be asked, does not know it either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from servemesh.gateway.domain.fleet import Fleet, Worker
+
+PAST_INCARNATIONS_MAX = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long to wait before believing in an absence."""
+
+    silence_s: float = 5.0  # without announcements on a live bus
+    bus_gap_s: float = 2.0  # without our own ping coming back: the bus is away
+    listing_s: float = 15.0  # a listing older than this says nothing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """When and how a worker was last seen."""
+
+    sequence: int = 0
+    heard_s: float  # the last announcement, or else when it entered the table
+    is_announced: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Membership:
+    """The fleet with the evidence for it. Every move returns a new value."""
+
+    fleet: Fleet = field(default_factory=Fleet)
+    sightings: Mapping[str, Sighting] = field(default_factory=dict)
+    past_incarnations: tuple[str, ...] = ()
+    bus_heard_s: float | None = None
+    bus_up_since_s: float | None = None
+    listed_s: float | None = None
+    listed_ids: frozenset[str] = frozenset()
+
+    def announced(self, worker: Worker, *, sequence: int, now: float) -> Membership:
+        """`worker` spoke. Old news, and news of a process that is known to be gone, change nothing."""
+        if worker.incarnation in self.past_incarnations:
+            return self
+        known = self.fleet.by_id.get(worker.worker_id)
+        sighting = self.sightings.get(worker.worker_id)
+        is_same = known is not None and known.incarnation == worker.incarnation
+        if is_same and sighting is not None and sequence <= sighting.sequence:
+            return self
+        replaced = known.incarnation if known is not None and not is_same else None
+        heard = Sighting(sequence=sequence, heard_s=now, is_announced=True)
+        return self._gone(replaced)._with(worker, heard)
+
+    def left(self, worker_id: str, incarnation: str) -> Membership:
+        """The process said goodbye; its late announcements and listings are ignored from now on."""
+        kept = self._gone(incarnation)
+        known = self.fleet.by_id.get(worker_id)
+        if known is None or known.incarnation != incarnation:
+            return kept
+        return kept._without({worker_id})
+
+    def listed(self, workers: Iterable[Worker], *, now: float, patience: Patience) -> Membership:
+        """The registry named every worker with a lease. What a worker itself said lately counts for more."""
+        state = self
+        ids = set()
+        for worker in workers:
+            ids.add(worker.worker_id)
+            if worker.incarnation in self.past_incarnations:
+                continue
+            sighting = self.sightings.get(worker.worker_id)
+            fresh = (
+                sighting is not None
+                and sighting.is_announced
+                and now - sighting.heard_s <= patience.silence_s
+            )
+            if not fresh:
+                state = state._with(worker, sighting or Sighting(heard_s=now))
+        return replace(state, listed_s=now, listed_ids=frozenset(ids))
+
+    def bus_heard(self, *, now: float, patience: Patience) -> Membership:
+        """Our own ping came back: the bus carries messages."""
+        was_away = self.bus_heard_s is None or now - self.bus_heard_s > patience.bus_gap_s
+        return replace(self, bus_heard_s=now, bus_up_since_s=now if was_away else self.bus_up_since_s)
+
+    def without_the_silent(self, *, now: float, patience: Patience) -> Membership:
+        """Let go of those whose absence is proven; without proof everybody stays."""
+        if (
+            self.bus_heard_s is None
+            or self.bus_up_since_s is None
+            or now - self.bus_heard_s > patience.bus_gap_s
+        ):
+            return self
+        can_ask = self.listed_s is not None and now - self.listed_s <= patience.listing_s
+        silent = {
+            worker_id
+            for worker_id, sighting in self.sightings.items()
+            if now - max(sighting.heard_s, self.bus_up_since_s) > patience.silence_s
+            and not (can_ask and worker_id in self.listed_ids)
+        }
+        return self._without(silent) if silent else self
+
+    def _with(self, worker: Worker, sighting: Sighting) -> Membership:
+        sightings = {**self.sightings, worker.worker_id: sighting}
+        if self.fleet.by_id.get(worker.worker_id) == worker:
+            return replace(self, sightings=sightings)
+        by_id = {**self.fleet.by_id, worker.worker_id: worker}
+        return replace(self, sightings=sightings, fleet=Fleet(revision=self.fleet.revision + 1, by_id=by_id))
+
+    def _without(self, worker_ids: set[str]) -> Membership:
+        by_id = {id_: worker for id_, worker in self.fleet.by_id.items() if id_ not in worker_ids}
+        sightings = {id_: seen for id_, seen in self.sightings.items() if id_ not in worker_ids}
+        return replace(self, sightings=sightings, fleet=Fleet(revision=self.fleet.revision + 1, by_id=by_id))
+
+    def _gone(self, incarnation: str | None) -> Membership:
+        if incarnation is None or incarnation in self.past_incarnations:
+            return self
+        return replace(
+            self, past_incarnations=(*self.past_incarnations, incarnation)[-PAST_INCARNATIONS_MAX:]
+        )
+
+
+def restored(workers: Iterable[Worker], *, now: float) -> Membership:
+    """Return the table of an earlier life of this gateway: believed until the feeds say otherwise."""
+    by_id = {worker.worker_id: worker for worker in workers}
+    sightings = {worker_id: Sighting(heard_s=now) for worker_id in by_id}
+    return Membership(fleet=Fleet(revision=1 if by_id else 0, by_id=by_id), sightings=sightings)
