@@ -63,9 +63,7 @@ class Upload:
 
     def with_digests(self, digests: Sequence[str]) -> Upload:
         """Return this Upload with the digest of each file filled in."""
-        files = tuple(
-            replace(file, sha256=digest) for file, digest in zip(self.files, digests, strict=True)
-        )
+        files = tuple(replace(file, sha256=digest) for file, digest in zip(self.files, digests, strict=True))
         return replace(self, files=files)
 
 

@@ -1,0 +1,219 @@
+"""Placement: which Worker should hold which Version. A pure function of the fleet and the wishes.
+
+Versions stay where they are as long as that is right; new ones go where rendezvous hashing says and there is
+room; a Version moves to a better place only by being READY there first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from servemesh.registry.domain.fleet import SlotState, VersionKey, Worker, WorkerState
+
+OVERHEAD_FACTOR = 1.5
+OVERHEAD_BYTES = 64 * 1024 * 1024
+
+# Worker id → what it holds, most important first.
+Holdings = Mapping[str, Sequence[VersionKey]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A Version that `replicas` Workers should hold. A smaller `tier` and then `rank` is more important."""
+
+    key: VersionKey
+    replicas: int
+    size_bytes: int
+    tier: int = 0
+    rank: float = 0.0
+
+    @property
+    def order(self) -> tuple[int, float, VersionKey]:
+        """What to sort by: most important first."""
+        return self.tier, self.rank, self.key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shortfall:
+    """Why a Version has fewer places than it should have."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Where every Version should be, and what could not be placed."""
+
+    holdings: Mapping[str, tuple[VersionKey, ...]]
+    shortfalls: Mapping[VersionKey, Shortfall]
+
+    def holders(self, key: VersionKey) -> tuple[str, ...]:
+        """The Workers that should hold that Version, by id."""
+        return tuple(sorted(worker for worker, keys in self.holdings.items() if key in keys))
+
+
+def plan(
+    workers: Sequence[Worker], wanted: Sequence[Wanted], current: Holdings, *, failed_workers_max: int = 3
+) -> Plan:
+    """Place `wanted` on `workers`, given what each was last assigned.
+
+    A Version that FAILED on a Worker stays there to be seen, takes no room and is tried on others, on
+    `failed_workers_max` in all. A draining Worker keeps what it has and counts for nothing.
+    """
+    board = _Board(workers, wanted, current)
+    ordered = sorted(wanted, key=lambda version: version.order)
+    for tier in sorted({version.tier for version in ordered}):
+        mates = [version for version in ordered if version.tier == tier]
+        for version in mates:
+            _keep(board, version)
+        for version in mates:
+            _fill(board, version, failed_workers_max)
+    shortfalls = {version.key: short for version in ordered if (short := _shortfall(board, version))}
+    for version in ordered:
+        _improve(board, version)
+    return Plan(holdings=board.holdings([version.key for version in ordered]), shortfalls=shortfalls)
+
+
+def estimated_bytes(size_bytes: int) -> int:
+    """Memory that a Version of that size probably takes once resident."""
+    return int(size_bytes * OVERHEAD_FACTOR) + OVERHEAD_BYTES
+
+
+@lru_cache(maxsize=1 << 17)
+def affinity(worker_id: str, key: VersionKey) -> int:
+    """Rendezvous hash: how much this Version likes that Worker."""
+    digest = hashlib.blake2b(f"{worker_id} {key[0]}/{key[1]}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big")
+
+
+@dataclass(slots=True)
+class _Board:
+    """The plan while it is being made."""
+
+    workers: Sequence[Worker]
+    wanted: Sequence[Wanted]
+    current: Holdings
+    takers: dict[str, Worker] = field(init=False)
+    placed: dict[VersionKey, set[str]] = field(init=False)
+    used_bytes: dict[str, int] = field(init=False)
+    count: dict[str, int] = field(init=False)
+    fair_share: int = field(init=False)
+    measured: dict[VersionKey, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.takers = {w.worker_id: w for w in self.workers if w.state is WorkerState.ACTIVE}
+        self.placed = {version.key: set() for version in self.wanted}
+        self.used_bytes = dict.fromkeys(self.takers, 0)
+        self.count = dict.fromkeys(self.takers, 0)
+        slots = sum(min(version.replicas, len(self.takers)) for version in self.wanted)
+        self.fair_share = math.ceil(slots / max(1, len(self.takers)))
+        self.measured = {}
+        for slot in (slot for worker in self.workers for slot in worker.slots):
+            if slot.state is SlotState.READY:
+                self.measured[slot.key] = max(slot.memory_bytes, self.measured.get(slot.key, 0))
+
+    def state(self, worker_id: str, key: VersionKey) -> SlotState | None:
+        slot = self.takers[worker_id].slot(key)
+        return slot.state if slot is not None else None
+
+    def failed(self, key: VersionKey) -> set[str]:
+        return {w for w in self.takers if self.state(w, key) is SlotState.FAILED}
+
+    def held(self, key: VersionKey) -> list[str]:
+        """Takers that were assigned the Version and have not failed it, the best liked first."""
+        holders = (w for w in self.takers if key in self.current.get(w, ()))
+        return self.liked(key, [w for w in holders if self.state(w, key) is not SlotState.FAILED])
+
+    def liked(self, key: VersionKey, workers: Sequence[str]) -> list[str]:
+        return sorted(workers, key=lambda worker: (-affinity(worker, key), worker))
+
+    def need_bytes(self, version: Wanted) -> int:
+        return self.measured.get(version.key) or estimated_bytes(version.size_bytes)
+
+    def take(self, worker_id: str, version: Wanted) -> bool:
+        """Place the Version there if there is room; whether it was."""
+        need_bytes = self.need_bytes(version)
+        if self.used_bytes[worker_id] + need_bytes > self.takers[worker_id].memory_bytes_max:
+            return False
+        self.placed[version.key].add(worker_id)
+        self.used_bytes[worker_id] += need_bytes
+        self.count[worker_id] += 1
+        return True
+
+    def holdings(self, ordered: Sequence[VersionKey]) -> dict[str, tuple[VersionKey, ...]]:
+        result = {}
+        for worker in self.workers:
+            had = self.current.get(worker.worker_id, ())
+            if worker.worker_id not in self.takers:
+                result[worker.worker_id] = tuple(key for key in ordered if key in had)
+                continue
+            failed = {slot.key for slot in worker.slots if slot.state is SlotState.FAILED and slot.key in had}
+            result[worker.worker_id] = tuple(
+                key for key in ordered if worker.worker_id in self.placed[key] or key in failed
+            )
+        return result
+
+
+def _keep(board: _Board, version: Wanted) -> None:
+    """Stay where it is; a surplus place goes only when the better ones are READY."""
+    held = board.held(version.key)
+    best, surplus = held[: version.replicas], held[version.replicas :]
+    ready = sum(board.state(worker, version.key) is SlotState.READY for worker in best)
+    for worker in best:
+        board.take(worker, version)
+    for worker in surplus:
+        if ready < version.replicas and board.state(worker, version.key) is SlotState.READY:
+            ready += board.take(worker, version)
+
+
+def _fill(board: _Board, version: Wanted, failed_workers_max: int) -> None:
+    """Find places for the replicas that have none, on the less loaded half of the liked Workers first."""
+    placed, failed = board.placed[version.key], board.failed(version.key)
+    if len(failed) >= failed_workers_max:
+        return
+    free = [worker for worker in board.takers if worker not in placed and worker not in failed]
+    liked = board.liked(version.key, free)
+    for worker in sorted(liked, key=lambda worker: board.count[worker] >= board.fair_share):
+        if len(placed) >= version.replicas:
+            return
+        board.take(worker, version)
+
+
+def _improve(board: _Board, version: Wanted) -> None:
+    """Also go where it would rather be, if that Worker has less than its fair share; it leaves later."""
+    placed, failed = board.placed[version.key], board.failed(version.key)
+    if not placed or len(placed) != version.replicas:
+        return
+    takers = [worker for worker in board.takers if worker not in failed]
+    for worker in board.liked(version.key, takers)[: version.replicas]:
+        if worker not in placed and board.count[worker] < board.fair_share:
+            board.take(worker, version)
+
+
+def _shortfall(board: _Board, version: Wanted) -> Shortfall | None:
+    missing = version.replicas - len(board.placed[version.key])
+    if missing <= 0:
+        return None
+    if not board.takers:
+        return Shortfall(reason="NO_WORKERS", message="no worker is there to hold it")
+    need_bytes = board.need_bytes(version)
+    largest = max(worker.memory_bytes_max for worker in board.takers.values())
+    if need_bytes > largest:
+        return Shortfall(
+            reason="MODEL_TOO_BIG",
+            message=f"it needs about {need_bytes} bytes and the largest worker may use {largest}",
+        )
+    usable = len(board.takers) - len(board.failed(version.key))
+    if usable < version.replicas:
+        return Shortfall(
+            reason="TOO_FEW_WORKERS",
+            message=f"{version.replicas} replicas asked for, {usable} workers usable",
+        )
+    return Shortfall(
+        reason="NO_ROOM", message=f"no worker has room for {missing} more replicas of {need_bytes} bytes"
+    )
