@@ -1,0 +1,1 @@
+"""What the supervisor touches: processes, ports, files, HTTP."""

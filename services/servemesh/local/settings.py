@@ -1,0 +1,42 @@
+"""What can be set of the local mesh, from the environment: SERVEMESH_LOCAL_*."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def default_data_dir() -> Path:
+    """Return the data folder that is used when none is named, by the XDG rules."""
+    base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(base) / "servemesh"
+
+
+class Settings(BaseSettings):
+    """The local mesh: where it keeps its data, what it listens on, how patient it is."""
+
+    model_config = SettingsConfigDict(env_prefix="SERVEMESH_LOCAL_", frozen=True)
+
+    data_dir: Path = Field(default_factory=default_data_dir)
+    """Everything the mesh stores lies here."""
+    workers: int = Field(default=2, ge=1, le=64)
+    """Worker processes."""
+    port: int = Field(default=8001, ge=0, le=65535)
+    """The mesh's one public gRPC port, Envoy's; 0 takes a free one."""
+    metrics_port: int = Field(default=8002, ge=0, le=65535)
+    """Prometheus page of the whole mesh; 0 takes a free one."""
+    grace_s: float = Field(default=20.0, gt=0, le=300)
+    """A process that has not ended so long after it was told to is killed."""
+    scrape_timeout_s: float = Field(default=2.0, gt=0, le=30)
+    """A process that does not give its metrics within this time is left out of the page."""
+    log_size_bytes_max: int = Field(default=16 * 1024 * 1024, ge=64 * 1024)
+    """A log is rotated at this size; one older log is kept."""
+
+
+def inherited_environment() -> Mapping[str, str]:
+    """Return the environment that children get beside their own settings."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("SERVEMESH_LOCAL_")}
