@@ -178,4 +178,7 @@ def _connections(settings: StoreSettings) -> urllib3.PoolManager:
 
 
 def _info(entry: Object) -> BlobInfo:
+    assert entry.object_name is not None
+    assert entry.size is not None
+    assert entry.last_modified is not None
     return BlobInfo(key=entry.object_name, size_bytes=entry.size, modify_time=entry.last_modified)

@@ -37,7 +37,7 @@ class Upload:
             self._client.put_object(
                 self._bucket,
                 self._key,
-                _Stoppable(file, self.cancelled),
+                _Stoppable(file, self.cancelled),  # type: ignore[arg-type]  # only `read` is called
                 size_bytes,
                 part_size=self._part_bytes,
                 num_parallel_uploads=1,  # threads are ours, not the SDK's
@@ -179,8 +179,8 @@ def _from_s3(error: S3Error) -> MissingError | UnavailableError:
             "the blob store (S3) refuses our access key; check the key, the secret and the bucket's policy",
             reason="BLOB_STORE_REFUSES",
         )
-    return _away("the blob store (S3) failed; try again", code=error.code or "unknown")
+    return _away("the blob store (S3) failed; try again")
 
 
-def _away(message: str, **metadata: object) -> UnavailableError:
-    return UnavailableError(message, reason="BLOB_STORE_AWAY", **metadata)
+def _away(message: str) -> UnavailableError:
+    return UnavailableError(message, reason="BLOB_STORE_AWAY")

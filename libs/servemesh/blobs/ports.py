@@ -30,7 +30,7 @@ class BlobStore(Protocol):
         """Make the bucket if it is not there."""
 
     async def put_file(self, key: str, path: Path, *, sha256: str) -> bool:
-        """Store a file; False if the store has it already. A stored blob of the same size is never overwritten.
+        """Store a file; False if the store has it already: a blob of the same size is never overwritten.
 
         DamagedError if the bytes of the file do not hash to `sha256`: nothing is stored then.
         """

@@ -24,7 +24,7 @@ _MESSAGE_ID = "Nats-Msg-Id"
 
 
 class NatsBus:
-    """Satisfies ports.Bus. Open it with `async with NatsBus.running(settings) as bus`; NATS may be down then."""
+    """Satisfies ports.Bus. `async with NatsBus.running(settings) as bus` works while NATS is down."""
 
     def __init__(self, settings: BusSettings) -> None:
         self._settings = settings
@@ -57,8 +57,9 @@ class NatsBus:
 
     async def ping(self) -> None:
         """Go to the broker and back; UnavailableError if that fails."""
+        client = self._link.get_client()
         try:
-            await self._link.get_client().flush(timeout=self._settings.request_timeout_s)
+            await client.flush(timeout=self._settings.request_timeout_s)  # type: ignore[arg-type]
         except OUTAGE as error:
             raise away() from error
 
@@ -84,7 +85,7 @@ class NatsBus:
             if client is not None:
                 with suppress(*OUTAGE):  # the next connection attaches it again
                     await self._attach(client, mailbox, subject)
-                    await client.flush(timeout=self._settings.request_timeout_s)
+                    await client.flush(timeout=self._settings.request_timeout_s)  # type: ignore[arg-type]
             yield mailbox
         finally:
             del self._listeners[mailbox]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 
 import nats.errors
@@ -49,7 +49,7 @@ async def consuming(
 
 async def _deliveries(
     link: NatsLink, prepare: Prepare, settings: BusSettings, config: ConsumerConfig
-) -> AsyncIterator[Delivery]:
+) -> AsyncGenerator[Delivery, None]:
     while True:
         client = await link.wait_client()
         try:
@@ -63,7 +63,7 @@ async def _deliveries(
             await asyncio.sleep(settings.retry_wait_s_min)
 
 
-async def _pulled(client: Client, settings: BusSettings, config: ConsumerConfig) -> AsyncIterator[Msg]:
+async def _pulled(client: Client, settings: BusSettings, config: ConsumerConfig) -> AsyncGenerator[Msg, None]:
     """Pull one message at a time, so that no ack wait runs for a message that sits in a queue of ours."""
     context = client.jetstream(timeout=settings.request_timeout_s)
     await context.add_consumer(settings.stream.name, config)

@@ -101,9 +101,9 @@ class NatsLink:
             allow_reconnect=False,
             # nats-py tries this server this many times more, then raises.
             max_reconnect_attempts=1,
-            reconnect_time_wait=settings.retry_wait_s_min,
-            connect_timeout=settings.connect_timeout_s,
-            ping_interval=settings.ping_interval_s,
+            reconnect_time_wait=settings.retry_wait_s_min,  # type: ignore[arg-type]  # a float will do
+            connect_timeout=settings.connect_timeout_s,  # type: ignore[arg-type]
+            ping_interval=settings.ping_interval_s,  # type: ignore[arg-type]
             max_outstanding_pings=settings.pings_unanswered_max,
             pending_size=settings.pending_bytes_max,
             flush_timeout=settings.request_timeout_s,

@@ -28,7 +28,7 @@ class PublishReceipt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamState:
-    """The stream as the broker has it now. Another `create_time` or a smaller last sequence is lost history."""
+    """The stream as the broker has it. A new `create_time` or a smaller last sequence is lost history."""
 
     create_time: datetime
     first_sequence: int
@@ -45,6 +45,9 @@ class Link(Protocol):
     @property
     def connections(self) -> int:
         """How many connections there have been. A change tells that the broker was away in between."""
+
+    async def connected(self) -> None:
+        """Wait until there is a connection."""
 
     async def ping(self) -> None:
         """Go to the broker and back; UnavailableError if that fails within the request timeout."""
