@@ -1,0 +1,1 @@
+"""What a worker uses: the runtime, the disk, the registry and the bus."""

@@ -1,0 +1,1 @@
+"""What a worker decides, as plain values and functions: batches, validation, residency."""

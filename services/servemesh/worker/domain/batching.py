@@ -1,0 +1,152 @@
+"""Which waiting calls run together next: the decisions of the batcher, without clock or event loop."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from servemesh.errors import OverloadedError
+
+# A call without a priority ranks here: callers can ask to be before or after the rest.
+PRIORITY_DEFAULT = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchPolicy:
+    """How the calls of one slot are put together, and how many may wait.
+
+    `rows_max` 1 means that calls run one at a time, whole. `executions` runs go on side by side.
+    """
+
+    rows_max: int = 64
+    linger_s: float = 0.0
+    queue_rows_max: int = 4096
+    queue_bytes_max: int = 256 << 20
+    executions: int = 1
+
+
+class Ticket:
+    """A call's place in the waiting room. Only calls with equal `key` can run together."""
+
+    __slots__ = ("expires_s", "key", "places", "rank", "rows", "sequence", "size_bytes")
+
+    def __init__(
+        self, *, key: Hashable, rows: int, size_bytes: int, priority: int, expires_s: float
+    ) -> None:
+        self.key = key
+        self.rows = rows
+        self.places = max(1, rows)  # a call without rows takes a place all the same
+        self.size_bytes = size_bytes
+        self.rank = priority or PRIORITY_DEFAULT
+        self.expires_s = expires_s
+        self.sequence = 0
+
+
+TicketT = TypeVar("TicketT", bound=Ticket)
+
+
+class WaitingRoom(Generic[TicketT]):
+    """Calls that wait, in lanes of equal priority and key; within a lane, first come, first served."""
+
+    def __init__(self, policy: BatchPolicy) -> None:
+        self._policy = policy
+        self._lanes: dict[tuple[int, Hashable], OrderedDict[int, TicketT]] = {}
+        self._sequence = 0
+        self.rows = 0
+        self.size_bytes = 0
+
+    def __len__(self) -> int:
+        return sum(map(len, self._lanes.values()))
+
+    def add(self, ticket: TicketT) -> None:
+        """Let a call wait. OverloadedError if rows or bytes would exceed the policy's bounds."""
+        policy = self._policy
+        if self.rows + ticket.places > policy.queue_rows_max:
+            raise _overloaded("rows", self.rows, policy.queue_rows_max)
+        # One call may always wait, however large: the message limit bounds it.
+        if self.rows and self.size_bytes + ticket.size_bytes > policy.queue_bytes_max:
+            raise _overloaded("bytes", self.size_bytes, policy.queue_bytes_max)
+        self._sequence += 1
+        ticket.sequence = self._sequence
+        lane = self._lanes.get((ticket.rank, ticket.key))
+        if lane is None:
+            lane = self._lanes[ticket.rank, ticket.key] = OrderedDict()
+        lane[ticket.sequence] = ticket
+        self.rows += ticket.places
+        self.size_bytes += ticket.size_bytes
+
+    def remove(self, ticket: TicketT) -> bool:
+        """Let a call go that no longer wants an answer; False if it does not wait here."""
+        lane = self._lanes.get((ticket.rank, ticket.key))
+        if lane is None or lane.pop(ticket.sequence, None) is None:
+            return False
+        self._left(ticket, lane)
+        return True
+
+    def take(self, now_s: float, rows_max: int) -> tuple[list[TicketT], list[TicketT]]:
+        """Return the calls that run together next, and those met on the way whose time is over.
+
+        The call that came first among those of the highest priority decides the key; the batch is filled with
+        calls of that key by priority, then by arrival, up to `rows_max`.
+        """
+        batch: list[TicketT] = []
+        expired: list[TicketT] = []
+        while self._lanes and not batch:
+            first = self._first_lane()
+            room = self._fill(first, rows_max, now_s, batch, expired)
+            if batch and len(self._lanes) > 1:
+                for lane in sorted(lane for lane in self._lanes if lane[1] == first[1] and lane != first):
+                    room = self._fill(lane, room, now_s, batch, expired)
+        return batch, expired
+
+    def clear(self) -> list[TicketT]:
+        """Return every waiting call and forget them."""
+        tickets = [ticket for lane in self._lanes.values() for ticket in lane.values()]
+        self._lanes.clear()
+        self.rows = self.size_bytes = 0
+        return tickets
+
+    def _first_lane(self) -> tuple[int, Hashable]:
+        if len(self._lanes) == 1:
+            return next(iter(self._lanes))
+        return min(self._lanes, key=lambda lane: (lane[0], next(iter(self._lanes[lane]))))
+
+    def _fill(
+        self,
+        key: tuple[int, Hashable],
+        room: int,
+        now_s: float,
+        batch: list[TicketT],
+        expired: list[TicketT],
+    ) -> int:
+        lane = self._lanes[key]
+        while lane:
+            ticket = next(iter(lane.values()))
+            if ticket.expires_s <= now_s:
+                expired.append(ticket)
+            elif batch and ticket.places > room:
+                break
+            else:
+                batch.append(ticket)
+                room -= ticket.places
+            lane.popitem(last=False)
+            self._left(ticket, lane)
+        return room
+
+    def _left(self, ticket: TicketT, lane: OrderedDict[int, TicketT]) -> None:
+        self.rows -= ticket.places
+        self.size_bytes -= ticket.size_bytes
+        if not lane:
+            del self._lanes[ticket.rank, ticket.key]
+
+
+def _overloaded(what: str, waiting: int, limit: int) -> OverloadedError:
+    return OverloadedError(
+        f"Exceeds maximum queue size: {waiting} {what} wait, at most {limit} may",
+        reason="QUEUE_FULL",
+        waiting=waiting,
+        limit=limit,
+        unit=what,
+    )

@@ -1,0 +1,1 @@
+"""What a worker does: inference, batching, and keeping the right Versions resident."""
