@@ -1,0 +1,133 @@
+"""Finds a worker that answers for a model, and has the model loaded where nobody holds it yet."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from servemesh.errors import MissingError, OverloadedError, UnavailableError
+from servemesh.gateway.domain import activation, texts
+from servemesh.gateway.domain.fleet import Fleet, Holding, SlotState
+from servemesh.gateway.service.fleet_view import FleetView
+from servemesh.gateway.service.ports import Catalog, Workers
+
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActivationLimits:
+    """Bounds of waiting for models that nobody holds."""
+
+    waiting_calls_max: int = 1024
+    waiting_bytes_max: int = 512 * 1024 * 1024
+    ask_interval_s: float = 1.0  # a wish that has not come true is repeated after this long
+    ask_timeout_s: float = 5.0
+    unknown_ttl_s: float = 1.0  # how long "there is no such model" is believed
+    unknown_max: int = 1024
+
+
+class Activator:
+    """Answers "who can run this call", at once or after a load that it asks for itself."""
+
+    def __init__(
+        self, fleet: FleetView, workers: Workers, catalog: Catalog, limits: ActivationLimits
+    ) -> None:
+        self._view = fleet
+        self._workers = workers
+        self._catalog = catalog
+        self._limits = limits
+        self._waiting_calls = 0
+        self._waiting_bytes = 0
+        self._asked_s: dict[Key, float] = {}
+        self._waiters: dict[Key, int] = {}
+        self._unknown_until_s: OrderedDict[Key, float] = OrderedDict()
+
+    async def holdings(self, model: str, version: str, *, size_bytes: int = 0) -> tuple[Holding, ...]:
+        """Return the READY holders of a model, at least one; wait for them as long as the caller does.
+
+        `size_bytes` is what the waiting call keeps in memory. MissingError if nobody knows the model,
+        OverloadedError if too much waits already, UnavailableError if it cannot be loaded.
+        """
+        ready = self._view.fleet.holdings(model, version, states=(SlotState.READY,))
+        if ready:
+            return ready
+        self._admit(model, size_bytes)
+        key = (model, version)
+        self._waiters[key] = self._waiters.get(key, 0) + 1
+        try:
+            return await self._awaited(key)
+        finally:
+            self._waiting_calls -= 1
+            self._waiting_bytes -= size_bytes
+            self._waiters[key] -= 1
+            if not self._waiters[key]:
+                del self._waiters[key]
+                self._asked_s.pop(key, None)
+
+    def _admit(self, model: str, size_bytes: int) -> None:
+        limits = self._limits
+        if (
+            self._waiting_calls >= limits.waiting_calls_max
+            or self._waiting_bytes + size_bytes > limits.waiting_bytes_max
+        ):
+            raise OverloadedError(
+                f"too many calls wait for models to be loaded, '{model}' among them: at most "
+                f"{limits.waiting_calls_max} calls and {limits.waiting_bytes_max} bytes; try again shortly",
+                reason="ACTIVATION_QUEUE_FULL",
+                retry_after_s=1.0,
+                model=model,
+            )
+        self._waiting_calls += 1
+        self._waiting_bytes += size_bytes
+
+    async def _awaited(self, key: Key) -> tuple[Holding, ...]:
+        while True:
+            fleet = self._view.fleet
+            ready = fleet.holdings(*key, states=(SlotState.READY,))
+            if ready:
+                return ready
+            await self._ask(key, fleet)
+            try:
+                async with asyncio.timeout(self._limits.ask_interval_s):
+                    await self._view.changed_from(fleet.revision)
+            except TimeoutError:
+                continue
+
+    async def _ask(self, key: Key, fleet: Fleet) -> None:
+        """Let one of the waiting callers state the wish; the others wait for what comes of it."""
+        now = asyncio.get_running_loop().time()
+        if self._unknown_until_s.get(key, 0.0) > now:
+            raise texts.unknown_model(*key)
+        wish = activation.wish(fleet, *key)
+        if wish.hopeless:
+            raise texts.not_ready(*key, wish.hopeless)
+        if wish.is_under_way or now - self._asked_s.get(key, float("-inf")) < self._limits.ask_interval_s:
+            return
+        self._asked_s[key] = now
+        try:
+            if wish.load is not None:
+                await self._load(wish.load)
+            else:
+                await self._catalog.demand(*key, timeout_s=self._limits.ask_timeout_s)
+        except MissingError:
+            self._remember_unknown(key, now + self._limits.unknown_ttl_s)
+            raise texts.unknown_model(*key) from None
+
+    async def _load(self, holding: Holding) -> None:
+        try:
+            await self._workers.load_slot(
+                holding.worker.address,
+                holding.slot.model,
+                holding.slot.version_id,
+                timeout_s=self._limits.ask_timeout_s,
+            )
+        except (MissingError, UnavailableError):
+            # The worker has changed its mind or died meanwhile: the fleet will say so, look again then.
+            return
+
+    def _remember_unknown(self, key: Key, until_s: float) -> None:
+        self._unknown_until_s[key] = until_s
+        self._unknown_until_s.move_to_end(key)
+        while len(self._unknown_until_s) > self._limits.unknown_max:
+            self._unknown_until_s.popitem(last=False)

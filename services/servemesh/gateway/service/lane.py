@@ -1,0 +1,144 @@
+"""One model's part of a client stream: a long-lived stream to a worker, another one when that worker goes."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+
+from servemesh.api.oip.v2 import inference_pb2 as pb
+from servemesh.errors import ServemeshError, UnavailableError
+from servemesh.gateway.domain.fleet import Holding, SlotState
+from servemesh.gateway.service.activator import Activator
+from servemesh.gateway.service.fleet_view import FleetView
+from servemesh.gateway.service.ports import Workers, WorkerStream
+
+Answers = asyncio.Queue[pb.ModelStreamInferResponse | None]
+
+
+class Lane:
+    """Keeps the requests of one model in order, resending what a lost worker left unanswered."""
+
+    def __init__(
+        self,
+        key: tuple[str, str],
+        answers: Answers,
+        *,
+        fleet: FleetView,
+        activator: Activator,
+        workers: Workers,
+        requests_max: int,
+        attempts_max: int,
+        chance: random.Random,
+    ) -> None:
+        self._key = key
+        self._answers = answers
+        self._fleet = fleet
+        self._activator = activator
+        self._workers = workers
+        self._attempts_max = attempts_max
+        self._chance = chance
+        self._room = asyncio.Semaphore(requests_max)
+        self._inbox: asyncio.Queue[pb.ModelInferRequest | None] = asyncio.Queue()
+        self._unanswered: deque[pb.ModelInferRequest] = deque()
+        self._ended = False
+        self._failures = 0
+        self._avoided = ""
+
+    async def put(self, request: pb.ModelInferRequest) -> None:
+        """Add a request; waits while as many as allowed are unanswered, which holds the client back."""
+        await self._room.acquire()
+        self._inbox.put_nowait(request)
+
+    async def end(self) -> None:
+        """No more requests will come; `run` returns once all are answered."""
+        self._inbox.put_nowait(None)
+
+    async def run(self) -> None:
+        """Answer every request, in order."""
+        while await self._has_work():
+            try:
+                holding = await self._holder()
+                await self._converse(holding)
+            except UnavailableError as error:
+                await self._count_failure(error)
+            except ServemeshError as error:
+                await self._refuse_all(error)
+
+    async def _has_work(self) -> bool:
+        if not self._unanswered and not self._ended:
+            self._take(await self._inbox.get())
+        return bool(self._unanswered)
+
+    def _take(self, request: pb.ModelInferRequest | None) -> None:
+        if request is None:
+            self._ended = True
+        else:
+            self._unanswered.append(request)
+
+    async def _holder(self) -> Holding:
+        holdings = await self._activator.holdings(*self._key)
+        others = [holding for holding in holdings if holding.worker.address != self._avoided]
+        choices = others or list(holdings)
+        return self._chance.choice(choices)
+
+    async def _converse(self, holding: Holding) -> None:
+        """Speak with one worker until it goes, no longer holds the model, or all is answered and ended."""
+        address = holding.worker.address
+        try:
+            async with self._workers.stream(address) as stream, asyncio.TaskGroup() as group:
+                writing = group.create_task(self._write(stream, address))
+                await self._read(stream)
+                writing.cancel()
+        except* UnavailableError as errors:
+            self._avoided = address
+            raise errors.exceptions[0] from None
+
+    async def _write(self, stream: WorkerStream, address: str) -> None:
+        for request in tuple(self._unanswered):
+            await stream.write(request)
+        while not self._ended and self._holds(address):
+            request = await self._inbox.get()
+            self._take(request)
+            if request is not None:
+                await stream.write(request)
+        await stream.done_writing()
+
+    def _holds(self, address: str) -> bool:
+        ready = self._fleet.fleet.holdings(*self._key, states=(SlotState.READY,))
+        return any(holding.worker.address == address for holding in ready)
+
+    async def _read(self, stream: WorkerStream) -> None:
+        while (answer := await stream.read()) is not None:
+            if not self._unanswered:
+                continue  # nothing was asked: not ours to pass on
+            self._unanswered.popleft()
+            self._failures = 0
+            await self._answers.put(answer)
+            self._room.release()
+        if self._unanswered:
+            raise UnavailableError("the worker ended the stream before it had answered", reason="STREAM_CUT")
+
+    async def _count_failure(self, error: UnavailableError) -> None:
+        self._failures += 1
+        if self._failures >= self._attempts_max and self._unanswered:
+            self._failures = 0
+            await self._refuse(self._unanswered.popleft(), error)
+
+    async def _refuse_all(self, error: ServemeshError) -> None:
+        while self._unanswered:
+            await self._refuse(self._unanswered.popleft(), error)
+
+    async def _refuse(self, request: pb.ModelInferRequest, error: ServemeshError) -> None:
+        await self._answers.put(refusal(request, error))
+        self._room.release()
+
+
+def refusal(request: pb.ModelInferRequest, error: ServemeshError) -> pb.ModelStreamInferResponse:
+    """Return the answer that tells the client what went wrong with this request."""
+    return pb.ModelStreamInferResponse(
+        error_message=error.message,
+        infer_response=pb.ModelInferResponse(
+            model_name=request.model_name, model_version=request.model_version, id=request.id
+        ),
+    )

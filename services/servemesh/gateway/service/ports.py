@@ -1,0 +1,95 @@
+"""What the gateway's use cases need of the workers and of the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from servemesh.api.oip.v2 import inference_pb2 as pb
+
+Metadata = Sequence[tuple[str, str]]
+
+
+class WorkerStream(Protocol):
+    """One open ModelStreamInfer to a worker: answers come in the order of the requests."""
+
+    async def write(self, request: pb.ModelInferRequest) -> None:
+        """Send a request; UnavailableError when the stream is broken."""
+        ...
+
+    async def read(self) -> pb.ModelStreamInferResponse | None:
+        """Return the next answer, None when the worker has closed the stream in good order."""
+        ...
+
+    async def done_writing(self) -> None:
+        """Say that no more requests will come."""
+        ...
+
+
+class Workers(Protocol):
+    """Calls to single workers, by address. UnavailableError when a worker cannot be reached."""
+
+    async def infer(
+        self, address: str, request: pb.ModelInferRequest, *, timeout_s: float, metadata: Metadata = ()
+    ) -> pb.ModelInferResponse:
+        """Run one inference call."""
+        ...
+
+    def stream(self, address: str) -> AbstractAsyncContextManager[WorkerStream]:
+        """Open a stream for the length of the block."""
+        ...
+
+    async def model_metadata(
+        self, address: str, request: pb.ModelMetadataRequest, *, timeout_s: float
+    ) -> pb.ModelMetadataResponse:
+        """Ask for a model's inputs and outputs."""
+        ...
+
+    async def model_config(
+        self, address: str, request: pb.ModelConfigRequest, *, timeout_s: float
+    ) -> pb.ModelConfigResponse:
+        """Ask how a model is served."""
+        ...
+
+    async def model_statistics(self, address: str, *, timeout_s: float) -> pb.ModelStatisticsResponse:
+        """Ask what all models of the worker have done."""
+        ...
+
+    async def load_slot(self, address: str, model: str, version_id: int, *, timeout_s: float) -> None:
+        """Make an assigned Version resident and return when it is READY."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownModel:
+    """A Model in the registry: its newest Version (0: none) and whether it has a Deployment."""
+
+    model: str
+    latest_version_id: int
+    is_deployed: bool
+
+
+class Catalog(Protocol):
+    """What the registry knows and does. UnavailableError when it cannot be reached."""
+
+    async def models(self, *, timeout_s: float) -> Mapping[str, KnownModel]:
+        """Return every Model by id."""
+        ...
+
+    async def find_model(self, model: str, *, timeout_s: float) -> KnownModel | None:
+        """Return one Model, None if there is no such."""
+        ...
+
+    async def demand(self, model: str, version: str, *, timeout_s: float) -> None:
+        """Ask that a Version be placed; MissingError if the Model is unknown or not deployed."""
+        ...
+
+    async def deploy(self, model: str, *, timeout_s: float) -> None:
+        """Ask that a Model be served, with the defaults; nothing happens if it is deployed already."""
+        ...
+
+    async def undeploy(self, model: str, *, timeout_s: float) -> None:
+        """Ask that a Model be served no more; nothing happens if it is not deployed."""
+        ...
