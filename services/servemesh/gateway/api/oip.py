@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 from servemesh.api.oip.v2 import inference_pb2 as pb
@@ -72,8 +73,9 @@ class OipApi(pb_grpc.GRPCInferenceServiceServicer):
     async def ModelStreamInfer(
         self, request_iterator: AsyncIterator[pb.ModelInferRequest], context: Context
     ) -> AsyncIterator[pb.ModelStreamInferResponse]:
-        async for answer in self._streams.serve(request_iterator):
-            yield answer
+        async with aclosing(self._streams.serve(request_iterator)) as answers:
+            async for answer in answers:
+                yield answer
 
     async def ModelStatistics(
         self, request: pb.ModelStatisticsRequest, context: Context

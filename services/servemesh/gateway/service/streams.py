@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 
 from servemesh.api.oip.v2 import inference_pb2 as pb
@@ -44,7 +44,7 @@ class Streams:
 
     async def serve(
         self, requests: AsyncIterator[pb.ModelInferRequest]
-    ) -> AsyncIterator[pb.ModelStreamInferResponse]:
+    ) -> AsyncGenerator[pb.ModelStreamInferResponse, None]:
         """Yield the answer to every request; a request that fails is answered with its error."""
         answers: Answers = asyncio.Queue(self._limits.answers_max)
         async with asyncio.TaskGroup() as group:
@@ -52,6 +52,8 @@ class Streams:
             try:
                 while (answer := await answers.get()) is not None:
                     yield answer
+            except GeneratorExit:
+                return  # the client has left; a TaskGroup would wrap what it did not expect
             finally:
                 feeding.cancel()
 

@@ -1,0 +1,95 @@
+"""Calls for models that nobody holds."""
+
+import asyncio
+
+import pytest
+
+from servemesh.errors import MissingError, OverloadedError, UnavailableError
+from servemesh.gateway.domain.fleet import SlotState
+from servemesh.gateway.service.activator import ActivationLimits, Activator
+from servemesh.gateway.service.ports import KnownModel
+from tests.harness.mesh_fakes import FleetTable, MemoryCatalog, MemoryWorkers, a_slot, a_worker
+
+DIGITS = KnownModel(model="digits", latest_version_id=1, is_deployed=True)
+
+
+def an_activator(
+    fleet: FleetTable, workers: MemoryWorkers, catalog: MemoryCatalog, **limits: float
+) -> Activator:
+    return Activator(fleet, workers, catalog, ActivationLimits(**limits))  # type: ignore[arg-type]
+
+
+async def test_a_ready_model_is_answered_without_asking_anybody():
+    fleet = FleetTable(a_worker("worker-1", a_slot()))
+    catalog = MemoryCatalog()
+    holdings = await an_activator(fleet, MemoryWorkers(fleet), catalog).holdings("digits", "")
+    assert [holding.worker.worker_id for holding in holdings] == ["worker-1"]
+    assert catalog.demands == []
+
+
+async def test_a_worker_that_is_assigned_the_model_is_told_to_load_it_although_the_registry_is_away():
+    fleet = FleetTable(a_worker("worker-1", a_slot(state=SlotState.UNLOADED)))
+    workers, catalog = MemoryWorkers(fleet), MemoryCatalog()
+    catalog.is_away = True
+    await an_activator(fleet, workers, catalog).holdings("digits", "")
+    assert workers.loads == [("worker-1:1", "digits", 1)]
+
+
+async def test_a_model_that_nobody_is_assigned_is_demanded_and_awaited():
+    fleet = FleetTable(a_worker("worker-1"))
+    catalog = MemoryCatalog(DIGITS)
+    activator = an_activator(fleet, MemoryWorkers(fleet), catalog)
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        calls = [group.create_task(activator.holdings("digits", "")) for _ in range(20)]
+        while not catalog.demands:
+            await asyncio.sleep(0)
+        fleet.set(a_worker("worker-1", a_slot(state=SlotState.LOADING)))
+        fleet.set(a_worker("worker-1", a_slot()))
+    assert all(len(call.result()) == 1 for call in calls)
+    assert catalog.demands == [("digits", "")]
+
+
+async def test_an_unknown_model_is_not_found_in_the_words_of_triton_and_asked_about_once():
+    fleet = FleetTable(a_worker("worker-1"))
+    catalog = MemoryCatalog()
+    activator = an_activator(fleet, MemoryWorkers(fleet), catalog)
+    for _ in range(3):
+        with pytest.raises(MissingError, match="Request for unknown model: 'nope' is not found"):
+            await activator.holdings("nope", "")
+    assert catalog.demands == [("nope", "")]
+
+
+async def test_a_model_that_failed_everywhere_is_refused_with_the_reason():
+    failed = a_slot(state=SlotState.FAILED, reason="ARTIFACT_DAMAGED", message="its bytes are damaged")
+    fleet = FleetTable(a_worker("worker-1", failed))
+    activator = an_activator(fleet, MemoryWorkers(fleet), MemoryCatalog(DIGITS))
+    with pytest.raises(UnavailableError, match="not at ready state: its bytes are damaged"):
+        await activator.holdings("digits", "")
+
+
+async def test_more_waiting_calls_than_allowed_are_refused():
+    fleet = FleetTable(a_worker("worker-1"))
+    activator = an_activator(fleet, MemoryWorkers(fleet), MemoryCatalog(DIGITS), waiting_calls_max=1)
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        waiting = group.create_task(activator.holdings("digits", ""))
+        await asyncio.sleep(0)
+        with pytest.raises(OverloadedError):
+            await activator.holdings("digits", "")
+        fleet.set(a_worker("worker-1", a_slot()))
+    assert waiting.result()
+
+
+async def test_more_waiting_bytes_than_allowed_are_refused():
+    fleet = FleetTable(a_worker("worker-1"))
+    activator = an_activator(fleet, MemoryWorkers(fleet), MemoryCatalog(DIGITS), waiting_bytes_max=10)
+    with pytest.raises(OverloadedError):
+        await activator.holdings("digits", "", size_bytes=11)
+
+
+async def test_a_caller_who_leaves_frees_its_place():
+    fleet = FleetTable(a_worker("worker-1"))
+    activator = an_activator(fleet, MemoryWorkers(fleet), MemoryCatalog(DIGITS), waiting_calls_max=1)
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await activator.holdings("digits", "")

@@ -1,0 +1,83 @@
+"""Client streams over lanes to workers."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+
+from servemesh.api.oip.v2 import inference_pb2 as pb
+from servemesh.gateway.service.activator import ActivationLimits, Activator
+from servemesh.gateway.service.streams import StreamLimits, Streams
+from tests.harness.mesh_fakes import FleetTable, MemoryCatalog, MemoryWorkers, a_slot, a_worker
+
+
+def streams_over(fleet: FleetTable, workers: MemoryWorkers, **limits: int) -> Streams:
+    activator = Activator(fleet, workers, MemoryCatalog(), ActivationLimits())
+    return Streams(fleet, activator, workers, StreamLimits(**limits), random.Random(7))
+
+
+async def requests(*pairs: tuple[str, str]) -> AsyncIterator[pb.ModelInferRequest]:
+    for model, id_ in pairs:
+        yield pb.ModelInferRequest(model_name=model, id=id_)
+
+
+async def answers_of(streams: Streams, *pairs: tuple[str, str]) -> list[pb.ModelStreamInferResponse]:
+    async with asyncio.timeout(5):
+        return [answer async for answer in streams.serve(requests(*pairs))]
+
+
+async def test_answers_of_one_model_come_in_the_order_of_its_requests():
+    fleet = FleetTable(a_worker("worker-1", a_slot("a"), a_slot("b")), a_worker("worker-2", a_slot("a")))
+    pairs = [("a" if index % 3 else "b", str(index)) for index in range(100)]
+    answers = await answers_of(streams_over(fleet, MemoryWorkers(fleet)), *pairs)
+    ids = [answer.infer_response.id for answer in answers]
+    for model in ("a", "b"):
+        mine = [id_ for name, id_ in pairs if name == model]
+        assert [id_ for id_ in ids if id_ in mine] == mine
+
+
+async def test_what_a_killed_worker_left_unanswered_is_answered_by_another_once_and_in_order():
+    fleet = FleetTable(a_worker("worker-1", a_slot("a")), a_worker("worker-2", a_slot("a")))
+    workers = MemoryWorkers(fleet)
+    workers.streams_cut_after = {"worker-1:1": 3}
+    answers = await answers_of(streams_over(fleet, workers), *[("a", str(index)) for index in range(10)])
+    assert [answer.infer_response.id for answer in answers] == [str(index) for index in range(10)]
+    assert not any(answer.error_message for answer in answers)
+
+
+async def test_a_request_for_an_unknown_model_is_answered_with_its_error_and_the_stream_goes_on():
+    fleet = FleetTable(a_worker("worker-1", a_slot("a")))
+    answers = await answers_of(streams_over(fleet, MemoryWorkers(fleet)), ("nope", "1"), ("a", "2"))
+    by_id = {answer.infer_response.id: answer.error_message for answer in answers}
+    assert by_id == {"1": "Request for unknown model: 'nope' is not found", "2": ""}
+
+
+async def test_a_request_that_no_worker_can_answer_fails_after_the_allowed_attempts():
+    fleet = FleetTable(a_worker("worker-1", a_slot("a")))
+    workers = MemoryWorkers(fleet)
+    workers.streams_cut_after = {"worker-1:1": 1}
+    answers = await answers_of(streams_over(fleet, workers), ("a", "1"), ("a", "2"))
+    assert [(answer.infer_response.id, bool(answer.error_message)) for answer in answers] == [
+        ("1", False),
+        ("2", True),
+    ]
+
+
+async def test_a_stream_with_more_models_than_allowed_refuses_the_rest():
+    fleet = FleetTable(a_worker("worker-1", a_slot("a"), a_slot("b")))
+    answers = await answers_of(
+        streams_over(fleet, MemoryWorkers(fleet), lanes_max=1), ("a", "1"), ("b", "2"), ("a", "3")
+    )
+    assert {answer.infer_response.id for answer in answers if answer.error_message} == {"2"}
+
+
+async def test_an_empty_stream_ends():
+    fleet = FleetTable(a_worker("worker-1", a_slot("a")))
+    assert await answers_of(streams_over(fleet, MemoryWorkers(fleet))) == []
+
+
+async def test_a_client_that_stops_taking_answers_leaves_nothing_behind():
+    fleet = FleetTable(a_worker("worker-1", a_slot("a")))
+    streams = streams_over(fleet, MemoryWorkers(fleet), answers_max=1, requests_max=2)
+    answers = streams.serve(requests(*[("a", str(index)) for index in range(50)]))
+    assert (await anext(answers)).infer_response.id == "0"
+    await answers.aclose()
