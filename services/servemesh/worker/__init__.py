@@ -1,1 +1,1 @@
-"""Holds resident Versions of models and runs them for callers, putting calls together into batches."""
+"""A stateless process that holds resident Versions and runs them."""

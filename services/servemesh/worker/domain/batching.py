@@ -32,9 +32,7 @@ class Ticket:
 
     __slots__ = ("expires_s", "key", "places", "rank", "rows", "sequence", "size_bytes")
 
-    def __init__(
-        self, *, key: Hashable, rows: int, size_bytes: int, priority: int, expires_s: float
-    ) -> None:
+    def __init__(self, *, key: Hashable, rows: int, size_bytes: int, priority: int, expires_s: float) -> None:
         self.key = key
         self.rows = rows
         self.places = max(1, rows)  # a call without rows takes a place all the same

@@ -9,7 +9,10 @@ def unknown_model(model: str, version: str = "") -> MissingError:
     """Return the error for a model or version that this worker does not serve."""
     what = f"'{model[:200]}'" + (f" version {version[:200]}" if version else "")
     return MissingError(
-        f"Request for unknown model: {what} is not found", reason="MODEL_UNKNOWN", model=model, version=version
+        f"Request for unknown model: {what} is not found",
+        reason="MODEL_UNKNOWN",
+        model=model,
+        version=version,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from servemesh.worker.domain.batching import BatchPolicy
+from servemesh.worker.domain.requests import RequestPlan
 from servemesh.worker.domain.signature import Signature
 from servemesh.worker.service.batcher import Batcher
 from servemesh.worker.service.statistics import Statistics
@@ -14,11 +15,15 @@ from servemesh.worker.service.statistics import Statistics
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadySlot:
-    """A Version that answers calls now. Made by the loader once it is warm; `batcher` has been entered."""
+    """A Version that answers calls now. Made by the loader once it is warm; `batcher` has been entered.
+
+    `plan` is RequestPlan(signature), made once.
+    """
 
     model: str
     version_id: int
     signature: Signature
+    plan: RequestPlan
     policy: BatchPolicy
     batcher: Batcher
     statistics: Statistics

@@ -1,0 +1,105 @@
+"""Runs one call: finds the slot, holds the tensors against its signature, and waits for the batcher."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from servemesh.errors import ExpiredError
+from servemesh.worker.domain.parameters import CallParameters, call_parameters, class_counts
+from servemesh.worker.service.classification import best_classes
+from servemesh.worker.service.execution import Array
+from servemesh.worker.service.slots import ReadySlot, Slots
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The outputs of one call, with their names, and the slot that gave them."""
+
+    slot: ReadySlot
+    names: tuple[str, ...]
+    outputs: Sequence[Array]
+
+
+class Inference:
+    """Inference on the slots of this worker."""
+
+    def __init__(self, slots: Slots) -> None:
+        self._slots = slots
+
+    async def infer(self, request: Any, *, remaining_s: float, pinned: str = "") -> Answer:
+        """Return what a ModelInferRequest asks for.
+
+        `pinned` is the version id that the edge chose for a call that names none. InvalidError if the request
+        does not fit the signature, ExpiredError if its `timeout` parameter passes before the run begins.
+        """
+        slot = self._slots.find(request.model_name, request.model_version, pinned)
+        plan = slot.plan
+        parameters = call_parameters(request.parameters) if request.parameters else None
+        counts: dict[str, int] = {}
+        if request.outputs:
+            names = plan.wanted(output.name for output in request.outputs)
+            counts = class_counts(request.outputs)
+        else:
+            names = plan.all_outputs
+        arranged = plan.arranged(request.inputs, request.raw_input_contents)
+        expires_s = asyncio.get_running_loop().time() + remaining_s
+        if parameters is not None and parameters.timeout_s:
+            outputs = await _within(slot, arranged.inputs, arranged.rows, names, parameters, expires_s)
+        else:
+            priority = parameters.priority if parameters is not None else 0
+            outputs = await _run(slot, arranged.inputs, arranged.rows, names, priority, expires_s)
+        if counts:
+            outputs = _classified(slot, names, outputs, counts)
+        return Answer(slot=slot, names=names, outputs=outputs)
+
+
+async def _within(
+    slot: ReadySlot,
+    inputs: Sequence[Array | None],
+    rows: int,
+    names: tuple[str, ...],
+    parameters: CallParameters,
+    expires_s: float,
+) -> Sequence[Array]:
+    try:
+        async with asyncio.timeout(parameters.timeout_s):
+            return await _run(slot, inputs, rows, names, parameters.priority, expires_s)
+    except TimeoutError as error:
+        raise ExpiredError("Request timeout expired", reason="TIMEOUT_PARAMETER") from error
+
+
+async def _run(
+    slot: ReadySlot,
+    inputs: Sequence[Array | None],
+    rows: int,
+    names: tuple[str, ...],
+    priority: int,
+    expires_s: float,
+) -> Sequence[Array]:
+    batcher = slot.batcher
+    rows_max = batcher.rows_max
+    if rows <= rows_max or rows_max == 1:
+        return await batcher.infer(inputs, rows, outputs=names, expires_s=expires_s, priority=priority)
+    # More rows than may run together: one piece after the other, so that other callers get their turn between.
+    pieces = []
+    for start in range(0, rows, rows_max):
+        piece = [None if array is None else array[start : start + rows_max] for array in inputs]
+        size = min(rows_max, rows - start)
+        pieces.append(await batcher.infer(piece, size, outputs=names, expires_s=expires_s, priority=priority))
+    return [np.concatenate(column) for column in zip(*pieces, strict=True)]
+
+
+def _classified(
+    slot: ReadySlot, names: tuple[str, ...], outputs: Sequence[Array], counts: dict[str, int]
+) -> Sequence[Array]:
+    return [
+        best_classes(output, counts[name], name, batchable=slot.signature.batchable)
+        if name in counts
+        else output
+        for name, output in zip(names, outputs, strict=True)
+    ]
