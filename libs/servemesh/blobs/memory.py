@@ -37,7 +37,7 @@ class MemoryStore:
         self._check()
         if key in self._blobs and len(self._blobs[key]) == size_bytes:
             return False
-        self._blobs[key] = path.read_bytes()
+        self._blobs[key] = await asyncio.to_thread(path.read_bytes)
         return True
 
     @asynccontextmanager

@@ -57,7 +57,7 @@ class Place:
                 await self._wait()
             else:
                 self._counts[sequence] = self._counts.get(sequence, 0) + 1
-                self.postpone(sequence, self._ack_wait_s)
+                self._lend(sequence, self._ack_wait_s)
                 yield MemoryDelivery(self, sequence, self._facts[sequence], self._counts[sequence])
 
     def settle(self, sequence: int) -> None:
@@ -68,9 +68,12 @@ class Place:
 
     def postpone(self, sequence: int, delay_s: float | None = None) -> None:
         """Deliver this one again after `delay_s`, after the ack wait if None."""
-        wait_s = self._ack_wait_s if delay_s is None else delay_s
+        if sequence in self._due_at:  # else it is settled
+            self._lend(sequence, self._ack_wait_s if delay_s is None else delay_s)
+            self.wake()
+
+    def _lend(self, sequence: int, wait_s: float) -> None:
         self._due_at[sequence] = asyncio.get_running_loop().time() + wait_s
-        self.wake()
 
     def _next(self) -> int | None:
         now = asyncio.get_running_loop().time()
