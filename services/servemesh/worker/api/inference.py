@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 from servemesh.api.oip.v2 import inference_pb2 as pb
@@ -42,3 +41,8 @@ def _checked_route(model: str, context: Any) -> str:
         if key == SLOT_HEADER:
             pinned = value.rpartition("/")[2]
     return pinned
+
+
+def register(api: InferenceApi, server: Any) -> None:
+    """Add the calls of inference to a server."""
+    pb_grpc.add_GRPCInferenceServiceServicer_to_server(api, server)
