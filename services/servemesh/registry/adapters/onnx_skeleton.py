@@ -33,7 +33,7 @@ def tensors(model: Any) -> Iterator[Any]:
 def without_weights(model: Any) -> Any:
     """Return `model` with its large and its external initializers turned into inputs. `model` is spent."""
     for block in _blocks(model):
-        initializers = getattr(block, "initializer", ())
+        initializers: Any = getattr(block, "initializer", ())
         for index in reversed(range(len(initializers))):
             tensor = initializers[index]
             if _is_heavy(tensor):
@@ -80,7 +80,7 @@ def _is_stated(value: Any) -> bool:
 
 
 def _is_heavy(tensor: Any) -> bool:
-    return tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.ByteSize() > WEIGHT_BYTES_MIN
+    return bool(tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.ByteSize() > WEIGHT_BYTES_MIN)
 
 
 def _empty(tensor: Any) -> None:

@@ -95,23 +95,6 @@ class ModelVersion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Upload:
-    """Bytes on their way to become a Version; `received_bytes` is in the order of `files`."""
-
-    model_id: str
-    upload_id: str
-    files: tuple[ArtifactFile, ...]
-    received_bytes: tuple[int, ...]
-    labels: Mapping[str, str] = field(default_factory=dict)
-    expire_time: datetime
-
-    @property
-    def name(self) -> str:
-        """`models/{model}/uploads/{upload}`."""
-        return names.upload(self.model_id, self.upload_id)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RequestKey:
     """What makes a repeated call the same call: the caller's UUID and the digest of method and arguments."""
 

@@ -18,11 +18,13 @@ SHA256_LENGTH = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadLimits:
-    """How much one Upload may hold, how long it may lie idle, and how many may be open at a time."""
+    """How much one Upload may hold, in which pieces it comes, how long it may lie idle, and how many are open."""
 
     bytes_max: int = 16 * 1024**3
     files_max: int = 1_024
     open_max: int = 256
+    piece_bytes_max: int = 1024**2
+    disk_free_bytes_min: int = 1024**3
     idle_max: timedelta = timedelta(hours=24)
 
 
@@ -60,6 +62,10 @@ class Upload:
             name=self.name,
             path=path[:PATH_BYTES_MAX],
         )
+
+    def is_whole(self, index: int, digest: str) -> bool:
+        """Whether `digest` is the one that was declared for the file, if one was."""
+        return self.files[index].sha256 in ("", digest)
 
     def with_digests(self, digests: Sequence[str]) -> Upload:
         """Return this Upload with the digest of each file filled in."""
