@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,8 +70,10 @@ class UploadsApi:
         self, request: pb.ReadModelVersionFileRequest, context: Context
     ) -> AsyncIterator[pb.ReadModelVersionFileResponse]:
         """Send the bytes of one file of a Version."""
-        async for data in self._downloads.read(request.name, request.path, offset=request.offset_bytes):
-            yield pb.ReadModelVersionFileResponse(data=data)
+        pieces = self._downloads.read(request.name, request.path, offset=request.offset_bytes)
+        async with aclosing(pieces):
+            async for data in pieces:
+                yield pb.ReadModelVersionFileResponse(data=data)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

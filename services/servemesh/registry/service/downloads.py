@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Protocol
 
 from servemesh import names
@@ -29,7 +30,7 @@ class Downloads:
         self._versions = versions
         self._blobs = blobs
 
-    async def read(self, name: str, path: str, *, offset: int) -> AsyncIterator[bytes]:
+    async def read(self, name: str, path: str, *, offset: int) -> AsyncGenerator[bytes]:
         """Yield the bytes of a file from `offset` on, at most 1 MiB at a time.
 
         The whole file is hashed whatever the offset, and the last piece is held back until it is found right:
@@ -38,8 +39,11 @@ class Downloads:
         file = await self._file(name, path)
         _check_offset(file, offset)
         try:
-            async with self._blobs.open(blob_key(file.sha256)) as chunks:
-                async for piece in _checked(file, chunks, offset):
+            async with (
+                self._blobs.open(blob_key(file.sha256)) as chunks,
+                aclosing(_checked(file, chunks, offset)) as pieces,
+            ):
+                async for piece in pieces:
                     yield piece
         except MissingError as error:
             raise _damaged(file) from error
@@ -54,7 +58,7 @@ class Downloads:
         )
 
 
-async def _checked(file: ArtifactFile, chunks: AsyncIterator[bytes], offset: int) -> AsyncIterator[bytes]:
+async def _checked(file: ArtifactFile, chunks: AsyncIterator[bytes], offset: int) -> AsyncGenerator[bytes]:
     digest, seen_bytes, held = hashlib.sha256(), 0, b""
     async for chunk in chunks:
         digest.update(chunk)
