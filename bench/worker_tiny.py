@@ -20,7 +20,8 @@ import uvloop
 from servemesh.api.oip.v2 import inference_pb2 as pb
 from servemesh.rpc.health import Health
 from servemesh.rpc.server import Backend, serving
-from servemesh.worker.api.inference import InferenceApi, register
+from servemesh.worker.api.oip import OipApi
+from servemesh.worker.service.catalog import Catalog
 from servemesh.worker.service.inference import Inference
 from tests.harness import models
 from tests.harness.worker_slots import direct_slots
@@ -33,10 +34,11 @@ async def serve() -> None:
     """Serve one perceptron until standard input closes; answer each line with the CPU time used so far."""
     with tempfile.TemporaryDirectory() as folder:
         async with direct_slots(Path(folder), {"mlp": models.mlp()}) as slots:
-            api = InferenceApi(Inference(slots))
-            registrars = [lambda server: register(api, server)]
+            health = Health()
+            api = OipApi(Inference(slots), Catalog(slots), health)
+            registrars = [api.register]
             async with serving(
-                "127.0.0.1:0", registrars, health=Health(), backend=Backend.NATIVE, grace_s=1
+                "127.0.0.1:0", registrars, health=health, backend=Backend.NATIVE, grace_s=1
             ) as address:
                 print(address, flush=True)
                 loop = asyncio.get_running_loop()

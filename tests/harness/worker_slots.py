@@ -12,7 +12,6 @@ import onnx
 from servemesh.worker.adapters.onnx_session import OnnxSession, RuntimeOptions
 from servemesh.worker.domain import refusals
 from servemesh.worker.domain.batching import BatchPolicy
-from servemesh.worker.domain.requests import RequestPlan
 from servemesh.worker.domain.signature import ANY_SIZE, Signature
 from servemesh.worker.service.batcher import Batcher
 from servemesh.worker.service.slots import ReadySlot
@@ -91,7 +90,6 @@ async def direct_slots(
                 model=name,
                 version_id=3,
                 signature=signature,
-                plan=RequestPlan(signature),
                 policy=policy,
                 batcher=batcher,
                 statistics=slot.statistics,

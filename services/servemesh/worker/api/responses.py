@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from servemesh.api.oip.v2 import inference_pb2 as pb
+from servemesh.errors import ServemeshError
 from servemesh.tensors import datatypes, raw
+from servemesh.worker.domain.parameters import EMPTY_FINAL_RESPONSE
 from servemesh.worker.service.inference import Answer
 
+FINAL_RESPONSE = "triton_final_response"
 OutputTensor = pb.ModelInferResponse.InferOutputTensor
 
 
@@ -21,4 +24,19 @@ def response(answer: Answer, request_id: str) -> pb.ModelInferResponse:
             for name, output in zip(answer.names, answer.outputs, strict=True)
         ],
         raw_output_contents=[raw.encode(output) for output in answer.outputs],
+    )
+
+
+def stream_response(answer: Answer, request: pb.ModelInferRequest) -> pb.ModelStreamInferResponse:
+    """Return the response on a stream; marked as the last of its request if the request asked for the mark."""
+    message = response(answer, request.id)
+    if request.parameters and request.parameters[EMPTY_FINAL_RESPONSE].bool_param:
+        message.parameters[FINAL_RESPONSE].bool_param = True
+    return pb.ModelStreamInferResponse(infer_response=message)
+
+
+def stream_error(error: ServemeshError, request_id: str) -> pb.ModelStreamInferResponse:
+    """Return what tells a stream that one of its requests failed."""
+    return pb.ModelStreamInferResponse(
+        error_message=error.message, infer_response=pb.ModelInferResponse(id=request_id)
     )

@@ -93,6 +93,11 @@ class Batcher:
         return self._rows_max
 
     @property
+    def is_idle(self) -> bool:
+        """Whether no call waits and none is run."""
+        return not self._running and not self._room.rows
+
+    @property
     def waiting_rows(self) -> int:
         """Rows that wait for a run."""
         return self._room.rows
@@ -168,7 +173,7 @@ class Batcher:
                 _fail(call, _expired())
             if calls:
                 self._start(calls)
-        if not self._running and not self._room.rows:
+        if self.is_idle:
             self._idle.set()
 
     def _start(self, calls: list[Call]) -> None:

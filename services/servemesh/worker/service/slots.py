@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from servemesh.worker.domain.batching import BatchPolicy
@@ -17,16 +17,19 @@ from servemesh.worker.service.statistics import Statistics
 class ReadySlot:
     """A Version that answers calls now. Made by the loader once it is warm; `batcher` has been entered.
 
-    `plan` is RequestPlan(signature), made once.
+    `plan` is made of the signature, once for all calls.
     """
 
     model: str
     version_id: int
     signature: Signature
-    plan: RequestPlan
     policy: BatchPolicy
     batcher: Batcher
     statistics: Statistics
+    plan: RequestPlan = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "plan", RequestPlan(self.signature))
 
 
 class SlotView(Protocol):

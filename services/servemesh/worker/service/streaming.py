@@ -1,0 +1,48 @@
+"""Answers the requests of a stream side by side and yields the answers in the order of the requests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
+from typing import TypeVar
+
+RequestT = TypeVar("RequestT")
+AnswerT = TypeVar("AnswerT")
+
+
+async def in_order(
+    requests: AsyncIterable[RequestT], answered: Callable[[RequestT], Awaitable[AnswerT]], ahead_max: int
+) -> AsyncGenerator[AnswerT, None]:
+    """Yield an answer for each request; at most `ahead_max` are worked on before the first is taken.
+
+    An error of `requests` or of `answered` ends the stream, after the answers of the requests before it.
+    Whoever iterates must close the iterator; requests that are still worked on are then cancelled.
+    """
+    ahead: asyncio.Queue[asyncio.Task[AnswerT | Exception] | Exception | None] = asyncio.Queue(ahead_max)
+
+    async def outcome(request: RequestT) -> AnswerT | Exception:
+        try:
+            return await answered(request)
+        except Exception as error:
+            return error
+
+    async def read() -> None:
+        try:
+            async for request in requests:
+                await ahead.put(group.create_task(outcome(request)))
+        except Exception as error:
+            await ahead.put(error)
+        else:
+            await ahead.put(None)
+
+    async with asyncio.TaskGroup() as group:
+        reader = group.create_task(read())
+        while (next_one := await ahead.get()) is not None:
+            answer = next_one if isinstance(next_one, Exception) else await next_one
+            if isinstance(answer, Exception):
+                reader.cancel()
+                break
+            yield answer
+        else:
+            return
+    raise answer
