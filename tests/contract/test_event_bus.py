@@ -13,7 +13,7 @@ import pytest
 from servemesh.errors import InvalidError, UnavailableError
 from servemesh.events.memory import MemoryBus
 from servemesh.events.nats_bus import NatsBus
-from servemesh.events.ports import Bus
+from servemesh.events.ports import Bus, Delivery
 from servemesh.events.settings import BusSettings, StreamSettings
 from servemesh.events.subjects import registry_fact, worker_announced
 from tests.harness.nats_server import NatsServer, running_nats
@@ -164,11 +164,12 @@ class TestConsumers:
         async with broker.bus.consume("c", subjects=[FACT]) as deliveries, asyncio.TaskGroup() as group:
             await broker.bus.publish(FACT, b"1", message_id="a")
             assert await _acked(deliveries) == b"1"
-            waiting = group.create_task(_acked(deliveries))
+            waiting = group.create_task(_acked_until(deliveries, b"2"))
             await _away(broker)
             await _back(broker)
             await broker.bus.publish(FACT, b"2", message_id="b")
-            assert await asyncio.wait_for(waiting, 10) == b"2"
+            # At least once: an ack of just before the crash may be forgotten.
+            assert set(await asyncio.wait_for(waiting, 20)) <= {b"1", b"2"}
 
     async def test_can_be_cancelled_while_the_broker_is_away(self, broker: Broker) -> None:
         await _away(broker)
@@ -200,7 +201,14 @@ async def test_a_stream_with_other_settings_is_brought_up_to_date(own_nats_serve
             assert (await bus.stream_state()).last_sequence >= 1
 
 
-async def _acked(deliveries) -> bytes:  # type: ignore[no-untyped-def]
+async def _acked(deliveries: AsyncIterator[Delivery]) -> bytes:
     delivery = await asyncio.wait_for(anext(deliveries), 10)
     await delivery.ack()
-    return bytes(delivery.data)
+    return delivery.data
+
+
+async def _acked_until(deliveries: AsyncIterator[Delivery], last: bytes) -> list[bytes]:
+    got = [await _acked(deliveries)]
+    while got[-1] != last:
+        got.append(await _acked(deliveries))
+    return got

@@ -39,7 +39,7 @@ class BlobStore(Protocol):
         """Read a blob from `offset` on in chunks; MissingError (reason BLOB_MISSING) if it is not there."""
 
     async def fetch_file(self, key: str, path: Path, *, sha256: str, size_bytes: int) -> None:
-        """Copy a blob to a new file at `path`, synced to disk; on any error and when cancelled no file stays.
+        """Copy a blob to a new file at `path`, synced to disk. A file that is not whole and checked never stays.
 
         DamagedError if its bytes are not the ones named; MissingError if it is not there.
         """
