@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -54,10 +53,3 @@ def next_move_time(now: datetime, last: AliasMove | None) -> datetime:
     if last is None or now > last.move_time:
         return now
     return last.move_time + timedelta(microseconds=1)
-
-
-def standing_at(moves: Sequence[AliasMove], as_of_time: datetime) -> AliasMove | None:
-    """The move in force at `as_of_time`; None if the Alias did not exist then."""
-    past = [move for move in moves if move.move_time <= as_of_time]
-    last = max(past, key=lambda move: move.revision, default=None)
-    return last if last is not None and last.version_id is not None else None

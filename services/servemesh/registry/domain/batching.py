@@ -27,6 +27,10 @@ class BatchingPolicy:
         return self
 
 
+# The worker decides.
+DEFAULTS = BatchingPolicy()
+
+
 def _check(field: str, value: float, most: float) -> None:
     if not 0 <= value <= most:
         raise InvalidError(

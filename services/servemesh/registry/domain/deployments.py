@@ -8,7 +8,7 @@ from datetime import datetime
 
 from servemesh import names
 from servemesh.errors import ConflictError, InvalidError
-from servemesh.registry.domain.batching import BatchingPolicy
+from servemesh.registry.domain.batching import DEFAULTS, BatchingPolicy
 from servemesh.registry.domain.limits import Limits
 
 REPLICAS_DEFAULT = 2
@@ -37,7 +37,7 @@ class Deployment:
     model_id: str
     traffic: tuple[TrafficTarget, ...]
     replicas: int | None = None
-    batching: BatchingPolicy = BatchingPolicy()
+    batching: BatchingPolicy = DEFAULTS
     serving: tuple[Share, ...] = ()
     create_time: datetime
     update_time: datetime
@@ -96,7 +96,7 @@ def check_replicas(replicas: int | None, limits: Limits) -> None:
 
 
 def shares(traffic: Sequence[TrafficTarget], aliases: Mapping[str, int]) -> tuple[Share, ...]:
-    """The Versions that `traffic` means now, each once; ConflictError if it names an Alias that is not there."""
+    """The Versions that `traffic` means now, each once; ConflictError if an Alias of it is missing."""
     weights: dict[int, int] = {}
     for target in traffic:
         version_id = target_version(target.target, aliases)

@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from servemesh import names
-from servemesh.registry.domain.batching import BatchingPolicy
+from servemesh.registry.domain.batching import DEFAULTS, BatchingPolicy
 
 # Model id and version id.
 VersionKey = tuple[str, int]
@@ -93,7 +93,7 @@ class AssignedSlot:
     version_id: int
     is_default: bool = False
     aliases: tuple[str, ...] = ()
-    batching: BatchingPolicy = BatchingPolicy()
+    batching: BatchingPolicy = DEFAULTS
 
     @property
     def key(self) -> VersionKey:

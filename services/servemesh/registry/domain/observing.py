@@ -34,6 +34,14 @@ class Observation:
     message: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservedDeployment:
+    """A wish and what has come of it."""
+
+    wish: Deployment
+    observation: Observation
+
+
 def ready_counts(model_id: str, workers: Sequence[Worker]) -> dict[int, int]:
     """READY Slots of each Version of the Model on workers that take calls."""
     counts: dict[int, int] = {}
