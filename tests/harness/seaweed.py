@@ -49,6 +49,7 @@ class SeaweedServer:
     def __init__(self, folder: Path, *, shared: bool = False) -> None:
         ports = free_ports(len(_PORT_FLAGS))
         self._port = ports[0]
+        self._ports = ports
         self.access = S3Access(
             endpoint=f"127.0.0.1:{self._port}", access_key="servemesh", secret_key="for-tests-only"
         )
@@ -75,7 +76,7 @@ class SeaweedServer:
     def start(self) -> None:
         """Start, and wait until S3 answers."""
         self.child.start()
-        self.child.wait_ready(self._answers)
+        self.child.wait_ready(self._answers, timeout_s=40.0)  # after a restart weed may take 15 s
 
     def stop(self) -> None:
         """End it in order."""
@@ -84,6 +85,12 @@ class SeaweedServer:
     def kill(self) -> None:
         """End it with kill -9."""
         self.child.kill()
+
+    def remove_sockets(self) -> None:
+        """Remove the sockets that weed leaves in /tmp."""
+        for port in self._ports:
+            for socket in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
+                socket.unlink(missing_ok=True)
 
     def _answers(self) -> bool:
         """S3 says 403 to a stranger once it knows its keys, something else or nothing before."""
@@ -112,3 +119,4 @@ def running_seaweed(folder: Path, *, shared: bool = False) -> Iterator[SeaweedSe
         yield server
     finally:
         server.stop()
+        server.remove_sockets()
