@@ -1,0 +1,137 @@
+"""What both clients share when they make calls: addresses in turn, time left, typed errors, trace headers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import grpc
+from opentelemetry import trace as otel
+
+from servemesh.client import retries
+from servemesh.client.retries import RetryPolicy
+from servemesh.client.steps import Step
+from servemesh.errors import ExpiredError, InvalidError, ServemeshError, UnavailableError
+from servemesh.observe import traces
+from servemesh.rpc.edge import from_rpc_error
+from servemesh.rpc.limits import MESSAGE_BYTES_MAX
+from servemesh.rpc.options import channel_options
+
+T = TypeVar("T")
+DEFAULT_ADDRESS = "127.0.0.1:8001"
+FAIL_OVER_S = 1.0
+"""Where there are other addresses, one that does not let us connect for so long is passed over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished(Generic[T]):
+    """What an operation returned."""
+
+    value: T
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a step ended: with a value, or with an error."""
+
+    value: Any = None
+    error: Exception | None = None
+
+
+def advance(operation: Generator[Step, Any, T], outcome: Outcome) -> Step | Finished[T]:
+    """Give the operation the outcome of its last step and return its next one, or its result."""
+    try:
+        return operation.throw(outcome.error) if outcome.error else operation.send(outcome.value)
+    except StopIteration as stop:
+        return Finished(value=stop.value)
+
+
+class Addresses:
+    """The addresses of a mesh, used one at a time: the one that answered last stays."""
+
+    def __init__(self, addresses: Sequence[str]) -> None:
+        if not addresses:
+            raise InvalidError("no address is given", reason="ADDRESS_MISSING", field="addresses")
+        self._addresses = tuple(addresses)
+        self._current = 0
+
+    def __len__(self) -> int:
+        return len(self._addresses)
+
+    def current(self) -> str:
+        """Return the address to use now."""
+        return self._addresses[self._current]
+
+    def leave(self, address: str) -> None:
+        """Go on to the next address, unless another thread or task has already left `address`."""
+        if self.current() == address:
+            self._current = (self._current + 1) % len(self._addresses)
+
+
+class Attempt:
+    """The state of one call over its attempts."""
+
+    def __init__(
+        self, addresses: Addresses, policy: RetryPolicy, until_s: float, random: Callable[[], float]
+    ) -> None:
+        self._addresses = addresses
+        self._policy = policy
+        self._until_s = until_s
+        self._random = random
+        self._made = 0
+        self.address = addresses.current()
+
+    def left_s(self) -> float:
+        """Return the time left; ExpiredError if it is over."""
+        left_s = self._until_s - time.monotonic()
+        if left_s <= 0:
+            raise ExpiredError("the call's time is over", reason="DEADLINE_EXCEEDED")
+        return left_s
+
+    def failed(self, error: grpc.RpcError | None) -> float:
+        """Return how long to wait before the next attempt, at another address if there is one.
+
+        Raises the typed error if there is to be none. `error` None: the address did not let us connect.
+        """
+        self._made += 1
+        typed = unreachable(self.address) if error is None else typed_error(error)
+        pushback = None if error is None else retries.pushback_of(error.trailing_metadata())
+        delay_s = retries.delay_s(
+            self._policy,
+            attempt=self._made,
+            error=typed,
+            pushback=pushback,
+            left_s=self._until_s - time.monotonic(),
+            random=self._random,
+        )
+        if delay_s is None:
+            raise typed
+        self._addresses.leave(self.address)
+        self.address = self._addresses.current()
+        return 0.0 if pushback is None and self._made < len(self._addresses) else delay_s
+
+
+def typed_error(error: grpc.RpcError) -> ServemeshError:
+    """Return the error that the server raised."""
+    return from_rpc_error(error)
+
+
+def unreachable(address: str) -> ServemeshError:
+    """Return the error of an address that does not let us connect."""
+    return UnavailableError(f"no mesh answers at {address}", reason="PEER_UNAVAILABLE", address=address)
+
+
+def options() -> list[tuple[str, int]]:
+    """Return what channels are opened with."""
+    return channel_options(MESSAGE_BYTES_MAX)
+
+
+def headers() -> list[tuple[str, str]]:
+    """Return the metadata that carries the caller's trace, ours or OpenTelemetry's."""
+    found = traces.headers()
+    if found:
+        return list(found)
+    context = otel.get_current_span().get_span_context()
+    return [(traces.TRACE_PARENT, traces.trace_parent(context))] if context.is_valid else []

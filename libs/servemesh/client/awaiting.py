@@ -1,0 +1,128 @@
+"""Carries out the steps of operations by awaiting: the engine of `AsyncClient`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeVar
+
+import grpc
+
+from servemesh.client import attempts
+from servemesh.client.attempts import Addresses, Attempt, Finished, Outcome, advance
+from servemesh.client.retries import RetryPolicy
+from servemesh.client.steps import Call, Operation, Pause, Receive, Send, Step, Work, method_of
+from servemesh.errors import ServemeshError
+
+T = TypeVar("T")
+
+
+class AwaitingRunner:
+    """Runs operations against the addresses of a mesh, on the event loop of its first call."""
+
+    def __init__(self, addresses: Addresses, policy: RetryPolicy, random: Callable[[], float]) -> None:
+        self._addresses = addresses
+        self._policy = policy
+        self._random = random
+        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._methods: dict[tuple[str, str], Any] = {}
+
+    async def run(self, operation: Operation[T], timeout_s: float) -> T:
+        """Return the operation's result; raise its error."""
+        until_s = time.monotonic() + timeout_s
+        outcome = Outcome()
+        while True:
+            step = advance(operation, outcome)
+            if isinstance(step, Finished):
+                return step.value
+            try:
+                outcome = Outcome(value=await self._taken(step, until_s))
+            except (ServemeshError, OSError) as error:
+                outcome = Outcome(error=error)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        for channel in self._channels.values():
+            await channel.close()
+        self._channels.clear()
+        self._methods.clear()
+
+    async def _taken(self, step: Step, until_s: float) -> Any:
+        match step:
+            case Call():
+                return await self._called(step, until_s)
+            case Send() | Receive():
+                return await self._streamed(step, until_s)
+            case Work():
+                return await asyncio.to_thread(step.work)
+            case Pause():
+                await asyncio.sleep(step.pause_s)
+
+    async def _called(self, step: Call, until_s: float) -> Any:
+        attempt = Attempt(self._addresses, self._policy, until_s, self._random)
+        while True:
+            failure: grpc.RpcError | None = None
+            if await self._is_open(attempt.address):
+                method = self._method(attempt.address, "unary_unary", type(step.request))
+                call = method(step.request, timeout=attempt.left_s(), metadata=attempts.headers())
+                try:
+                    return await call
+                except grpc.aio.AioRpcError as error:
+                    failure = error
+                finally:
+                    call.cancel()  # a call that nobody awaits lives as long as its channel
+            await asyncio.sleep(attempt.failed(failure))
+
+    async def _streamed(self, step: Send | Receive, until_s: float) -> Any:
+        attempt = Attempt(self._addresses, self._policy, until_s, self._random)
+        if isinstance(step, Send):
+            method = self._method(attempt.address, "stream_unary", step.request_type)
+            call = method(_read(step), timeout=attempt.left_s(), metadata=attempts.headers())
+        else:
+            method = self._method(attempt.address, "unary_stream", type(step.request))
+            call = method(step.request, timeout=attempt.left_s(), metadata=attempts.headers())
+        try:
+            if isinstance(step, Send):
+                return await call
+            async for response in call:
+                await asyncio.to_thread(step.take, response)
+        except grpc.aio.AioRpcError as error:
+            raise attempts.typed_error(error) from error
+        finally:
+            call.cancel()
+
+    async def _is_open(self, address: str) -> bool:
+        """Whether to send to `address`: False if it does not let us connect and there are others."""
+        if len(self._addresses) == 1:
+            return True
+        try:
+            async with asyncio.timeout(attempts.FAIL_OVER_S):
+                await self._channel(address).channel_ready()
+        except TimeoutError:
+            return False
+        return True
+
+    def _channel(self, address: str) -> grpc.aio.Channel:
+        if address not in self._channels:
+            self._channels[address] = grpc.aio.insecure_channel(address, options=attempts.options())
+        return self._channels[address]
+
+    def _method(self, address: str, kind: str, request_type: Any) -> Any:
+        method = method_of(request_type)
+        found = self._methods.get((address, method.path))
+        if found is None:
+            found = getattr(self._channel(address), kind)(
+                method.path,
+                request_serializer=request_type.SerializeToString,
+                response_deserializer=method.response_type.FromString,
+            )
+            self._methods[address, method.path] = found
+        return found
+
+
+async def _read(step: Send) -> AsyncIterator[Any]:
+    """Give the requests, which may be read from a disk, without holding up the loop."""
+    requests, end = step.requests(), object()
+    while (request := await asyncio.to_thread(next, requests, end)) is not end:
+        yield request
