@@ -74,8 +74,8 @@ def model_description(path: str, staged: Path) -> ModelDescription:
     defaulted = tuple(value.name for value in graph.input if value.name in defaults)
     ir_version = model.ir_version
     skeleton = onnx_skeleton.without_weights(model)
+    outputs = onnx_skeleton.outputs_with_shapes(skeleton)
     fault = onnx_skeleton.fault_of(skeleton)[:FAULT_CHARS_MAX]
-    outputs = onnx_skeleton.outputs_with_shapes(skeleton) if not fault else list(graph.output)
     return ModelDescription(
         ir_version=ir_version,
         opsets=opsets,
@@ -155,7 +155,7 @@ def _external(tensor: Any) -> ExternalTensor:
         offset=entries.get("offset", ""),
         length=entries.get("length", ""),
         unknown_keys=tuple(sorted(set(entries) - _EXTERNAL_KEYS)),
-        needed_bytes=-(-math.prod(tensor.dims) * bits // 8),
+        needed_bytes=-(-math.prod(tensor.dims) * bits // 8) if min(tensor.dims, default=0) >= 0 else -1,
     )
 
 

@@ -51,11 +51,14 @@ def without_weights(model: Any) -> Any:
 
 
 def fault_of(skeleton: Any) -> str:
-    """Return what ONNX's own checker finds wrong, "" if nothing."""
+    """Return what ONNX's own checker finds wrong, "" if nothing. `skeleton` is spent."""
+    for value in (*skeleton.graph.input, *skeleton.graph.output):
+        if value.type.WhichOneof("value") == "tensor_type":
+            value.type.tensor_type.shape.SetInParent()  # the checker insists on a shape, the runtime does not
     try:
         onnx.checker.check_model(skeleton)
     except onnx.checker.ValidationError as error:
-        return str(error).strip().partition("\n")[0]
+        return str(error).strip().partition("\n")[0].rstrip(".")
     except (ValueError, TypeError, RuntimeError):
         return "the checker cannot read it"
     return ""
@@ -63,7 +66,7 @@ def fault_of(skeleton: Any) -> str:
 
 def outputs_with_shapes(skeleton: Any) -> list[Any]:
     """Return the outputs, with types and shapes inferred where the model does not state them."""
-    declared = list(skeleton.graph.output)
+    declared = [onnx.ValueInfoProto.FromString(value.SerializeToString()) for value in skeleton.graph.output]
     if all(_is_stated(value) for value in declared):
         return declared
     try:

@@ -47,7 +47,7 @@ def _path_of(tensor: ExternalTensor, folder: str) -> str:
 def _check_range(tensor: ExternalTensor, size_bytes: int) -> None:
     offset = _number(tensor, "offset", tensor.offset, default=0)
     length = _number(tensor, "length", tensor.length, default=tensor.needed_bytes)
-    if length != tensor.needed_bytes or offset + length > size_bytes:
+    if length < 0 or length != tensor.needed_bytes or offset + length > size_bytes:
         raise InvalidError(
             f"tensor {tensor.name!r} needs {tensor.needed_bytes} bytes; the model places it at bytes {offset} to "
             f"{offset + length} of {tensor.location!r}, which has {size_bytes}: the files do not belong together",

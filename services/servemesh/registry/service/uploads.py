@@ -168,7 +168,7 @@ class Uploads:
         kept = await self._catalog.create_upload(
             upload, request_id=request_id, open_max=self._limits.open_max
         )
-        return await self._progress(kept)
+        return await self.get(kept.name)  # a repeated request meets an Upload that has gone on since
 
     async def get(self, name: str) -> Progress:
         """Return the Upload and where to resume."""
