@@ -1,0 +1,170 @@
+"""Clusters and endpoints of a snapshot as xDS messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from envoy.config.cluster.v3 import circuit_breaker_pb2, cluster_pb2, outlier_detection_pb2
+from envoy.config.core.v3 import base_pb2, config_source_pb2, health_check_pb2
+from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
+from google.protobuf import struct_pb2
+
+from servemesh.gateway.adapters import xds_values as xds
+from servemesh.gateway.domain.snapshot.policy import EdgePolicy
+from servemesh.gateway.domain.snapshot.values import Address, Endpoint, Snapshot
+
+ACTIVATOR = "activator"
+FETCH_TIMEOUT_S = 1.0
+
+
+def clusters_of(snapshot: Snapshot) -> list[cluster_pb2.Cluster]:
+    """Return every cluster; only the endpoints of the workers come separately."""
+    policy, neighbours = snapshot.policy, snapshot.neighbours
+    clusters = [
+        _workers(policy),
+        _service(xds.GATEWAY, neighbours.gateways, policy),
+        _service(xds.REGISTRY, neighbours.registries, policy),
+    ]
+    if neighbours.trace_collector is not None:
+        clusters.append(_service(xds.TRACES, [neighbours.trace_collector], policy))
+    return clusters
+
+
+def endpoints_of(snapshot: Snapshot) -> list[endpoint_pb2.ClusterLoadAssignment]:
+    """Return the workers with what they hold, and the gateways as those who answer for what nobody holds."""
+    activators = [
+        _endpoint(address, {"role": [ACTIVATOR]}) for address in sorted(set(snapshot.neighbours.gateways))
+    ]
+    workers = [_worker(endpoint) for endpoint in snapshot.endpoints]
+    return [_assignment(xds.WORKERS, [*workers, *activators])]
+
+
+def _workers(policy: EdgePolicy) -> cluster_pb2.Cluster:
+    health = policy.health
+    cluster = cluster_pb2.Cluster(
+        name=xds.WORKERS,
+        type=cluster_pb2.Cluster.EDS,
+        eds_cluster_config=cluster_pb2.Cluster.EdsClusterConfig(eds_config=from_ads()),
+        lb_policy=cluster_pb2.Cluster.LEAST_REQUEST,
+        connect_timeout=xds.seconds(health.connect_timeout_s),
+        per_connection_buffer_limit_bytes=xds.number(policy.connections.buffer_bytes),
+        lb_subset_config=_subsets(),
+        health_checks=[_health_check(policy)],
+        outlier_detection=_outlier_detection(policy),
+        circuit_breakers=_circuit_breakers(policy),
+        # An endpoint that the gateway took out is gone, healthy or not; its calls are finished.
+        ignore_health_on_host_removal=True,
+        typed_extension_protocol_options=xds.http2_upstream(
+            ping_interval_s=health.ping_interval_s, ping_timeout_s=health.ping_timeout_s
+        ),
+    )
+    # In a small mesh Envoy's panic mode sends calls to the dead; its merge window keeps news waiting.
+    cluster.common_lb_config.healthy_panic_threshold.value = 0
+    cluster.common_lb_config.update_merge_window.CopyFrom(xds.seconds(0))
+    return cluster
+
+
+def _subsets() -> cluster_pb2.Cluster.LbSubsetConfig:
+    config = cluster_pb2.Cluster.LbSubsetConfig
+    return config(
+        fallback_policy=config.DEFAULT_SUBSET,
+        default_subset=_struct({"role": ACTIVATOR}),
+        subset_selectors=[config.LbSubsetSelector(keys=["model"]), config.LbSubsetSelector(keys=["slot"])],
+        list_as_any=True,
+    )
+
+
+def _health_check(policy: EdgePolicy) -> health_check_pb2.HealthCheck:
+    health = policy.health
+    interval = xds.seconds(health.check_interval_s)
+    return health_check_pb2.HealthCheck(
+        timeout=xds.seconds(health.check_timeout_s),
+        interval=interval,
+        no_traffic_interval=interval,
+        no_traffic_healthy_interval=interval,
+        unhealthy_threshold=xds.number(health.unhealthy_after),
+        healthy_threshold=xds.number(health.healthy_after),
+        grpc_health_check=health_check_pb2.HealthCheck.GrpcHealthCheck(),
+    )
+
+
+def _outlier_detection(policy: EdgePolicy) -> outlier_detection_pb2.OutlierDetection:
+    health = policy.health
+    return outlier_detection_pb2.OutlierDetection(
+        consecutive_gateway_failure=xds.number(health.eject_after_failures),
+        enforcing_consecutive_gateway_failure=xds.number(100),
+        # 5xx would count INTERNAL too, which one bad model can make every worker answer.
+        enforcing_consecutive_5xx=xds.number(0),
+        enforcing_success_rate=xds.number(0),
+        interval=xds.seconds(health.eject_interval_s),
+        base_ejection_time=xds.seconds(health.ejection_s),
+        max_ejection_time=xds.seconds(health.ejection_max_s),
+        max_ejection_percent=xds.number(health.ejection_percent_max),
+    )
+
+
+def _circuit_breakers(policy: EdgePolicy) -> circuit_breaker_pb2.CircuitBreakers:
+    capacity, retries = policy.capacity, policy.retries
+    thresholds = circuit_breaker_pb2.CircuitBreakers.Thresholds(
+        max_connections=xds.number(capacity.connections_max),
+        max_pending_requests=xds.number(capacity.pending_max),
+        max_requests=xds.number(capacity.requests_max),
+    )
+    thresholds.retry_budget.budget_percent.value = retries.budget_percent
+    thresholds.retry_budget.min_retry_concurrency.value = retries.budget_floor
+    return circuit_breaker_pb2.CircuitBreakers(thresholds=[thresholds])
+
+
+def _service(name: str, addresses: Iterable[Address], policy: EdgePolicy) -> cluster_pb2.Cluster:
+    health = policy.health
+    return cluster_pb2.Cluster(
+        name=name,
+        type=cluster_pb2.Cluster.STRICT_DNS,
+        lb_policy=cluster_pb2.Cluster.LEAST_REQUEST,
+        connect_timeout=xds.seconds(health.connect_timeout_s),
+        per_connection_buffer_limit_bytes=xds.number(policy.connections.buffer_bytes),
+        circuit_breakers=_circuit_breakers(policy),
+        typed_extension_protocol_options=xds.http2_upstream(
+            ping_interval_s=health.ping_interval_s, ping_timeout_s=health.ping_timeout_s
+        ),
+        load_assignment=_assignment(name, [_endpoint(address, {}) for address in sorted(set(addresses))]),
+    )
+
+
+def _assignment(
+    name: str, endpoints: Iterable[endpoint_components_pb2.LbEndpoint]
+) -> endpoint_pb2.ClusterLoadAssignment:
+    return endpoint_pb2.ClusterLoadAssignment(
+        cluster_name=name, endpoints=[endpoint_components_pb2.LocalityLbEndpoints(lb_endpoints=endpoints)]
+    )
+
+
+def _worker(endpoint: Endpoint) -> endpoint_components_pb2.LbEndpoint:
+    held = {"model": list(endpoint.models), "slot": list(endpoint.slots)}
+    return _endpoint(endpoint.address, {key: names for key, names in held.items() if names})
+
+
+def _endpoint(address: Address, tags: dict[str, list[str]]) -> endpoint_components_pb2.LbEndpoint:
+    endpoint = endpoint_components_pb2.LbEndpoint(
+        endpoint=endpoint_components_pb2.Endpoint(address=xds.socket_address(address))
+    )
+    if tags:
+        endpoint.metadata.CopyFrom(base_pb2.Metadata(filter_metadata={xds.LB: _struct(tags)}))
+    return endpoint
+
+
+def _struct(values: dict[str, list[str]] | dict[str, str]) -> struct_pb2.Struct:
+    struct = struct_pb2.Struct()
+    struct.update(values)
+    return struct
+
+
+def from_ads() -> config_source_pb2.ConfigSource:
+    """Return "over the one stream that everything comes by". Envoy opens for calls once all of it has come,
+    or after this wait: then its own last known tables can be asked for.
+    """
+    return config_source_pb2.ConfigSource(
+        ads=config_source_pb2.AggregatedConfigSource(),
+        resource_api_version=config_source_pb2.ApiVersion.V3,
+        initial_fetch_timeout=xds.seconds(FETCH_TIMEOUT_S),
+    )

@@ -1,0 +1,124 @@
+"""The one public listener of a snapshot as xDS messages."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+from envoy.config.common.mutation_rules.v3 import mutation_rules_pb2
+from envoy.config.core.v3 import base_pb2, extension_pb2, grpc_service_pb2
+from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
+from envoy.config.trace.v3 import http_tracer_pb2, opentelemetry_pb2
+from envoy.extensions.filters.http.lua.v3 import lua_pb2
+from envoy.extensions.filters.http.router.v3 import router_pb2
+from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as hcm_pb2
+from envoy.extensions.http.early_header_mutation.header_mutation.v3 import header_mutation_pb2
+from envoy.type.matcher.v3 import string_pb2
+
+from servemesh.gateway.adapters import xds_values as xds
+from servemesh.gateway.adapters.xds_clusters import from_ads
+from servemesh.gateway.adapters.xds_replies import local_replies
+from servemesh.gateway.adapters.xds_routes import ROUTES
+from servemesh.gateway.domain.snapshot.policy import EdgePolicy
+from servemesh.gateway.domain.snapshot.values import Snapshot
+
+OUR_HEADERS = "x-servemesh-"
+
+
+def name_reader() -> str:
+    """Return the Lua script that reads model names."""
+    return (resources.files("servemesh.gateway") / "edge" / "name_reader.lua").read_text()
+
+
+def listeners_of(snapshot: Snapshot) -> list[listener_pb2.Listener]:
+    """Return the listener; only its routes come separately, because replacing a listener closes connections."""
+    filter_ = listener_components_pb2.Filter(
+        name="envoy.filters.network.http_connection_manager", typed_config=xds.packed(_http(snapshot))
+    )
+    return [
+        listener_pb2.Listener(
+            name=xds.EDGE,
+            address=xds.socket_address(snapshot.neighbours.edge),
+            filter_chains=[listener_components_pb2.FilterChain(filters=[filter_])],
+            per_connection_buffer_limit_bytes=xds.number(snapshot.policy.connections.buffer_bytes),
+        )
+    ]
+
+
+def _http(snapshot: Snapshot) -> hcm_pb2.HttpConnectionManager:
+    policy, connections = snapshot.policy, snapshot.policy.connections
+    manager = hcm_pb2.HttpConnectionManager(
+        codec_type=hcm_pb2.HttpConnectionManager.AUTO,  # a stray HTTP/1 request gets an answer too
+        stat_prefix=xds.EDGE,
+        rds=hcm_pb2.Rds(config_source=from_ads(), route_config_name=ROUTES),
+        http_filters=_filters(),
+        early_header_mutation_extensions=[_without_our_headers()],
+        local_reply_config=local_replies(policy),
+        max_request_headers_kb=xds.number(policy.calls.metadata_bytes_max // 1024),
+        use_remote_address=xds.flag(True),
+        generate_request_id=xds.flag(False),
+        request_headers_timeout=xds.seconds(connections.headers_timeout_s),
+        stream_idle_timeout=xds.seconds(connections.idle_timeout_s),
+        drain_timeout=xds.seconds(connections.drain_timeout_s),
+        normalize_path=xds.flag(True),
+        merge_slashes=False,
+        path_with_escaped_slashes_action=hcm_pb2.HttpConnectionManager.REJECT_REQUEST,
+    )
+    _limit_connections(manager, policy)
+    if snapshot.neighbours.trace_collector is not None:
+        manager.tracing.CopyFrom(_tracing(policy))
+    return manager
+
+
+def _limit_connections(manager: hcm_pb2.HttpConnectionManager, policy: EdgePolicy) -> None:
+    connections = policy.connections
+    # Names with underscores stay allowed: Triton's own metadata has them.
+    manager.common_http_protocol_options.idle_timeout.CopyFrom(xds.seconds(connections.idle_timeout_s))
+    manager.common_http_protocol_options.max_headers_count.value = policy.calls.metadata_entries_max
+    http2 = manager.http2_protocol_options
+    http2.max_concurrent_streams.value = connections.streams_max
+    http2.initial_stream_window_size.value = connections.stream_window_bytes
+    http2.initial_connection_window_size.value = connections.connection_window_bytes
+    http2.connection_keepalive.interval.CopyFrom(xds.seconds(connections.ping_interval_s))
+    http2.connection_keepalive.timeout.CopyFrom(xds.seconds(connections.ping_timeout_s))
+
+
+def _without_our_headers() -> extension_pb2.TypedExtensionConfig:
+    removal = mutation_rules_pb2.HeaderMutation.RemoveOnMatch(
+        key_matcher=string_pb2.StringMatcher(prefix=OUR_HEADERS, ignore_case=True)
+    )
+    mutation = header_mutation_pb2.HeaderMutation(
+        mutations=[mutation_rules_pb2.HeaderMutation(remove_on_match=removal)]
+    )
+    return extension_pb2.TypedExtensionConfig(
+        name="envoy.http.early_header_mutation.header_mutation", typed_config=xds.packed(mutation)
+    )
+
+
+def _filters() -> list[hcm_pb2.HttpFilter]:
+    lua = lua_pb2.Lua(default_source_code=base_pb2.DataSource(inline_string=name_reader()))
+    # No route is chosen by what the script writes, so none needs to be chosen anew.
+    lua.clear_route_cache.value = False
+    return [
+        # Runs only where a route has a configuration for it: it must not see a stream.
+        hcm_pb2.HttpFilter(name=xds.LUA, typed_config=xds.packed(lua), disabled=True),
+        hcm_pb2.HttpFilter(
+            name="envoy.filters.http.router",
+            typed_config=xds.packed(router_pb2.Router(suppress_envoy_headers=True)),
+        ),
+    ]
+
+
+def _tracing(policy: EdgePolicy) -> hcm_pb2.HttpConnectionManager.Tracing:
+    collector = opentelemetry_pb2.OpenTelemetryConfig(
+        service_name="servemesh-edge",
+        grpc_service=grpc_service_pb2.GrpcService(
+            envoy_grpc=grpc_service_pb2.GrpcService.EnvoyGrpc(cluster_name=xds.TRACES)
+        ),
+    )
+    tracing = hcm_pb2.HttpConnectionManager.Tracing(
+        provider=http_tracer_pb2.Tracing.Http(
+            name="envoy.tracers.opentelemetry", typed_config=xds.packed(collector)
+        )
+    )
+    tracing.random_sampling.value = policy.trace_percent
+    return tracing

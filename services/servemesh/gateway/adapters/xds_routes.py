@@ -1,0 +1,102 @@
+"""The routes of a snapshot as xDS messages: which method goes where, for how long, and how often."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from envoy.config.route.v3 import route_components_pb2, route_pb2
+from envoy.extensions.filters.http.lua.v3 import lua_pb2
+from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
+from google.protobuf import struct_pb2
+
+from servemesh.gateway.adapters import xds_values as xds
+from servemesh.gateway.domain.snapshot.policy import EdgePolicy, Retries
+from servemesh.gateway.domain.snapshot.values import Snapshot, Split
+
+ROUTES = "edge-routes"
+MODEL_INFER = "/inference.GRPCInferenceService/ModelInfer"
+GATEWAY_PREFIXES = ("/inference.", "/grpc.health.v1.", "/grpc.reflection.")
+REGISTRY_PREFIXES = ("/servemesh.api.registry.v1.", "/servemesh.api.fleet.v1.")
+REFUSE_COMPRESSED = "/refuse_compressed"  # no model can have this name
+
+
+def routes_of(snapshot: Snapshot) -> list[route_pb2.RouteConfiguration]:
+    """Return the one table of routes; what it does not name is UNIMPLEMENTED."""
+    policy = snapshot.policy
+    to_gateway = (_route_to_service(prefix, xds.GATEWAY, policy) for prefix in GATEWAY_PREFIXES)
+    to_registry = (_route_to_service(prefix, xds.REGISTRY, policy) for prefix in REGISTRY_PREFIXES)
+    routes = [_route_to_workers(snapshot), *to_gateway, *to_registry]
+    host = route_components_pb2.VirtualHost(name=xds.EDGE, domains=["*"], routes=routes)
+    return [route_pb2.RouteConfiguration(name=ROUTES, virtual_hosts=[host])]
+
+
+def _route_to_workers(snapshot: Snapshot) -> route_components_pb2.Route:
+    policy, calls = snapshot.policy, snapshot.policy.calls
+    action = route_components_pb2.RouteAction(
+        cluster=xds.WORKERS,
+        timeout=xds.seconds(0),  # one clock is enough: the stream's
+        idle_timeout=xds.seconds(0),
+        max_stream_duration=route_components_pb2.RouteAction.MaxStreamDuration(
+            max_stream_duration=xds.seconds(calls.deadline_default_s),
+            grpc_timeout_header_max=xds.seconds(calls.deadline_max_s),
+        ),
+        retry_policy=_retries_elsewhere(policy.retries),
+    )
+    route = route_components_pb2.Route(
+        name="infer", match=route_components_pb2.RouteMatch(path=MODEL_INFER), route=action
+    )
+    route.request_body_buffer_limit.value = calls.message_bytes_max + calls.message_margin_bytes
+    route.typed_per_filter_config[xds.LUA].CopyFrom(
+        xds.packed(lua_pb2.LuaPerRoute(filter_context=_splits(snapshot.splits, policy)))
+    )
+    return route
+
+
+def _route_to_service(prefix: str, cluster: str, policy: EdgePolicy) -> route_components_pb2.Route:
+    action = route_components_pb2.RouteAction(
+        cluster=cluster,
+        timeout=xds.seconds(0),
+        idle_timeout=xds.seconds(0),  # a watch may be silent for hours; pings find the dead
+        # Streams end when they end; a deadline that the caller set counts as it is.
+        max_stream_duration=route_components_pb2.RouteAction.MaxStreamDuration(
+            max_stream_duration=xds.seconds(0), grpc_timeout_header_max=xds.seconds(0)
+        ),
+        # Only what no service has seen yet may be sent again unasked.
+        retry_policy=_retry_policy(policy.retries, on=("connect-failure", "refused-stream")),
+    )
+    match = route_components_pb2.RouteMatch(prefix=prefix)
+    return route_components_pb2.Route(name=f"{cluster}:{prefix}", match=match, route=action)
+
+
+def _retries_elsewhere(retries: Retries) -> route_components_pb2.RetryPolicy:
+    policy = _retry_policy(retries, on=retries.on)
+    policy.retry_host_predicate.append(
+        route_components_pb2.RetryPolicy.RetryHostPredicate(
+            name="envoy.retry_host_predicates.previous_hosts",
+            typed_config=xds.packed(previous_hosts_pb2.PreviousHostsPredicate()),
+        )
+    )
+    policy.host_selection_retry_max_attempts = retries.host_attempts_max
+    return policy
+
+
+def _retry_policy(retries: Retries, *, on: Iterable[str]) -> route_components_pb2.RetryPolicy:
+    return route_components_pb2.RetryPolicy(
+        retry_on=",".join(on),
+        num_retries=xds.number(retries.attempts_max),
+        retry_back_off=route_components_pb2.RetryPolicy.RetryBackOff(
+            base_interval=xds.seconds(retries.backoff_min_s), max_interval=xds.seconds(retries.backoff_max_s)
+        ),
+    )
+
+
+def _splits(splits: Iterable[Split], policy: EdgePolicy) -> struct_pb2.Struct:
+    context = struct_pb2.Struct()
+    context.update(
+        {
+            split.model: {"slots": list(split.slots), "up_to_percent": list(split.up_to_percent)}
+            for split in splits
+        }
+    )
+    context.update({REFUSE_COMPRESSED: policy.refuse_compressed})
+    return context

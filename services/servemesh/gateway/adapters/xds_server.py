@@ -1,0 +1,112 @@
+"""The gateway's side of ADS: gives every Envoy that asks the newest tables, and keeps giving them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
+from typing import Any, Protocol
+
+from envoy.service.discovery.v3 import ads_pb2_grpc
+
+from servemesh.gateway.adapters.xds_messages import Tables, tables_of
+from servemesh.gateway.adapters.xds_subscriptions import Refusal, Request, Response, Subscriptions
+from servemesh.gateway.domain.snapshot.values import Snapshot
+
+logger = logging.getLogger(__name__)
+
+REFUSED = "xds.refused"  # with type_url, version and Envoy's own reason
+CONNECTED, DISCONNECTED = "xds.connected", "xds.disconnected"
+
+
+class Snapshots(Protocol):
+    """Where the snapshots come from."""
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """The newest; None while nothing is known."""
+
+    async def changed_from(self, seen: Snapshot | None) -> Snapshot:
+        """Return the first snapshot that is not the one `seen`."""
+        ...
+
+
+class XdsServer(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):
+    """Serves the state of the world over aggregated streams."""
+
+    def __init__(
+        self,
+        snapshots: Snapshots,
+        *,
+        debounce_s: float = 0.02,
+        refused: Callable[[Refusal], None] | None = None,
+    ) -> None:
+        self._snapshots = snapshots
+        self._debounce_s = debounce_s
+        self._refused = refused
+        self._cache: tuple[Snapshot, Tables] | None = None
+
+    def register(self, server: Any) -> None:
+        """Add the service to a server."""
+        ads_pb2_grpc.add_AggregatedDiscoveryServiceServicer_to_server(self, server)
+
+    async def StreamAggregatedResources(  # noqa: N802
+        self, requests: AsyncIterator[Request], context: Any
+    ) -> AsyncIterator[Response]:
+        subscriptions = Subscriptions()
+        logger.info(CONNECTED, extra={"peer": context.peer()})
+        try:
+            async with aclosing(self._occasions(requests, subscriptions)) as occasions:
+                async for tables in occasions:
+                    for response in subscriptions.due(tables):
+                        yield response
+        finally:
+            logger.info(DISCONNECTED, extra={"peer": context.peer()})
+
+    async def _occasions(
+        self, requests: AsyncIterator[Request], subscriptions: Subscriptions
+    ) -> AsyncGenerator[Tables, None]:
+        """Yield the tables whenever there may be something to tell, until Envoy hangs up."""
+        seen: Snapshot | None = None
+        async with asyncio.TaskGroup() as group:
+            request = group.create_task(_next(requests))
+            change = group.create_task(self._snapshots.changed_from(seen))
+            try:
+                while True:
+                    await asyncio.wait((request, change), return_when=asyncio.FIRST_COMPLETED)
+                    if request.done():
+                        if (received := request.result()) is None:
+                            return
+                        self._note(subscriptions.received(received, self._tables()))
+                        request = group.create_task(_next(requests))
+                    if change.done():
+                        await asyncio.sleep(self._debounce_s)  # several changes in a row are one
+                        seen = self._snapshots.snapshot
+                        change = group.create_task(self._snapshots.changed_from(seen))
+                    yield self._tables()
+            finally:
+                request.cancel()
+                change.cancel()
+
+    def _tables(self) -> Tables:
+        snapshot = self._snapshots.snapshot
+        if snapshot is None:
+            return {}
+        if self._cache is None or self._cache[0] is not snapshot:
+            self._cache = (snapshot, tables_of(snapshot))
+        return self._cache[1]
+
+    def _note(self, refusal: Refusal | None) -> None:
+        if refusal is None:
+            return
+        logger.error(
+            REFUSED,
+            extra={"type_url": refusal.type_url, "version": refusal.version, "reason": refusal.reason},
+        )
+        if self._refused is not None:
+            self._refused(refusal)
+
+
+async def _next(requests: AsyncIterator[Request]) -> Request | None:
+    return await anext(requests, None)

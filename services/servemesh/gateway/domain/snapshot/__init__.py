@@ -1,0 +1,1 @@
+"""The edge's tables as plain values: what Envoy shall do, in no format of Envoy's."""
