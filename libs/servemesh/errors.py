@@ -11,6 +11,7 @@ class ServemeshError(Exception):
     """
 
     reason = "INTERNAL"
+    retry_after_s: float | None = None  # None: sending the same call here again will not help
 
     def __init__(self, message: str, *, reason: str | None = None, **metadata: object) -> None:
         super().__init__(message)
@@ -55,7 +56,12 @@ class OverloadedError(ServemeshError):
     reason = "RESOURCE_EXHAUSTED"
 
     def __init__(
-        self, message: str, *, reason: str | None = None, retry_after_s: float = 0.1, **metadata: object
+        self,
+        message: str,
+        *,
+        reason: str | None = None,
+        retry_after_s: float | None = 0.1,
+        **metadata: object,
     ) -> None:
         super().__init__(message, reason=reason, **metadata)
         self.retry_after_s = retry_after_s
@@ -65,6 +71,17 @@ class UnavailableError(ServemeshError):
     """A part of the mesh is away: UNAVAILABLE. The call may be sent again, elsewhere if possible."""
 
     reason = "UNAVAILABLE"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str | None = None,
+        retry_after_s: float | None = None,
+        **metadata: object,
+    ) -> None:
+        super().__init__(message, reason=reason, **metadata)
+        self.retry_after_s = retry_after_s
 
 
 class UnsupportedError(ServemeshError):

@@ -13,14 +13,22 @@ Stop = Callable[[], Awaitable[None]]
 
 @asynccontextmanager
 async def background(*loops: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
-    """Run `loops` for the length of the block. If one fails, the block is cancelled."""
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(loop(), name=loop.__qualname__) for loop in loops]
-        try:
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
+    """Run `loops` for the length of the block. If one fails, the block is cancelled and its error raised.
+
+    A single error comes out as it is, several as a group.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(loop(), name=loop.__qualname__) for loop in loops]
+            try:
+                yield
+            finally:
+                for task in tasks:
+                    task.cancel()
+    except BaseExceptionGroup as failed:
+        if len(failed.exceptions) == 1:
+            raise failed.exceptions[0] from failed.exceptions[0].__cause__
+        raise
 
 
 async def until_signalled() -> None:

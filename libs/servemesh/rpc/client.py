@@ -1,0 +1,54 @@
+"""Channels that notice a hung peer, and calls that never outlive their deadline or their caller."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import grpc
+
+from servemesh.errors import ExpiredError
+from servemesh.observe import traces
+from servemesh.rpc.edge import from_rpc_error
+from servemesh.rpc.limits import DEADLINE_S_DEFAULT, MESSAGE_BYTES_MAX
+from servemesh.rpc.options import channel_options
+
+MARGIN = 0.05  # of the time left, kept back for the answer's way home
+Metadata = tuple[tuple[str, str | bytes], ...]
+
+
+def channel(address: str, *, message_bytes_max: int = MESSAGE_BYTES_MAX) -> grpc.aio.Channel:
+    """Return a channel to `address`. Keep it for the life of the process; close it when done."""
+    return grpc.aio.insecure_channel(
+        address, options=channel_options(message_bytes_max), compression=grpc.Compression.NoCompression
+    )
+
+
+def remaining_s(
+    context: Any, *, margin: float = MARGIN, deadline_s_default: float = DEADLINE_S_DEFAULT
+) -> float:
+    """Return the seconds left for calls made on behalf of `context`, less a margin (a share from 0 to 1).
+
+    A call without a deadline counts as having `deadline_s_default` left, which is what its server gives it.
+    """
+    left_s = context.time_remaining()
+    if left_s is None or not math.isfinite(left_s) or left_s > 1e9:
+        left_s = deadline_s_default
+    return max(0.0, left_s * (1 - margin))
+
+
+async def call(method: Any, request: Any, *, timeout_s: float, metadata: Metadata = ()) -> Any:
+    """Make one unary call (`method` as in `stub.GetModel`) and return its response.
+
+    It carries the current trace, ends within `timeout_s`, and is cancelled when the caller is.
+    Raises the typed error that the server raised.
+    """
+    if timeout_s <= 0:
+        raise ExpiredError("the deadline passed before the call was made", reason="DEADLINE_EXCEEDED")
+    pending = method(request, timeout=timeout_s, metadata=(*traces.headers(), *metadata))
+    try:
+        return await pending
+    except grpc.aio.AioRpcError as error:
+        raise from_rpc_error(error) from error
+    finally:
+        pending.cancel()  # a call that nobody awaits lives as long as its channel

@@ -1,0 +1,153 @@
+"""The one place where errors become gRPC statuses, and where statuses become errors again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import secrets
+from typing import Any, NoReturn
+
+import grpc
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from servemesh import errors
+from servemesh.errors import ServemeshError
+from servemesh.observe import names
+
+DOMAIN = "servemesh.dev"
+PUSHBACK_KEY = "grpc-retry-pushback-ms"
+MESSAGE_CHARS_MAX = 2_000
+METADATA_CHARS_MAX = 500
+
+CODE_OF: dict[type[ServemeshError], grpc.StatusCode] = {
+    errors.InvalidError: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.MissingError: grpc.StatusCode.NOT_FOUND,
+    errors.ConflictError: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.ExistsError: grpc.StatusCode.ALREADY_EXISTS,
+    errors.StaleError: grpc.StatusCode.ABORTED,
+    errors.OverloadedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.UnavailableError: grpc.StatusCode.UNAVAILABLE,
+    errors.UnsupportedError: grpc.StatusCode.UNIMPLEMENTED,
+    errors.DamagedError: grpc.StatusCode.DATA_LOSS,
+    errors.ExpiredError: grpc.StatusCode.DEADLINE_EXCEEDED,
+}
+_KIND_OF = {code: kind for kind, code in CODE_OF.items()}
+# A server that stops answers CANCELLED to calls it had accepted: another worker can take them.
+_KIND_OF[grpc.StatusCode.CANCELLED] = errors.UnavailableError
+
+_ADDRESS = re.compile("(ipv4|ipv6|unix|dns):")
+_log = logging.getLogger(__name__)
+
+
+def code_of(error: BaseException) -> grpc.StatusCode:
+    """Return the status code that a caller gets for `error`."""
+    if isinstance(error, asyncio.CancelledError):
+        return grpc.StatusCode.CANCELLED
+    for kind in type(error).__mro__:
+        if kind in CODE_OF:
+            return CODE_OF[kind]
+    return grpc.StatusCode.INTERNAL
+
+
+async def refuse(context: Any, error: Exception | asyncio.CancelledError) -> NoReturn:
+    """End the call with the status of `error`. Raises always: AbortError, or `error` where the client has left."""
+    if isinstance(error, grpc.aio.AbortError):
+        raise error
+    if isinstance(error, asyncio.CancelledError):
+        if context.cancelled():
+            raise error
+        # Nobody would answer the client otherwise, and it would wait until its deadline.
+        error = errors.UnavailableError("the call was interrupted here; send it again", reason="INTERRUPTED")
+    await context.abort_with_status(to_status(error))
+    raise AssertionError("abort returns never")
+
+
+def to_status(error: BaseException) -> grpc.Status:
+    """Return the status for `error` with one ErrorInfo; what we did not expect is logged, not told."""
+    if isinstance(error, grpc.aio.AioRpcError):
+        error = from_rpc_error(error)
+    if not isinstance(error, ServemeshError):
+        error = _unexpected(error)
+    message = error.message[:MESSAGE_CHARS_MAX]
+    status = status_pb2.Status(code=code_of(error).value[0], message=message)
+    status.details.extend(_details(error))
+    described = rpc_status.to_status(status)
+    if error.retry_after_s is None and not isinstance(error, errors.OverloadedError):
+        return described
+    # A negative pushback tells gRPC's own retries to stop.
+    pushback_ms = -1 if error.retry_after_s is None else round(error.retry_after_s * 1000)
+    trailers = (*described.trailing_metadata, (PUSHBACK_KEY, str(pushback_ms)))
+    return described._replace(trailing_metadata=trailers)
+
+
+def from_rpc_error(error: grpc.aio.AioRpcError) -> ServemeshError:
+    """Return the typed error that the server raised, read back from code, ErrorInfo and RetryInfo."""
+    code = error.code()
+    kind = _KIND_OF.get(code, ServemeshError)
+    status = _status_of(error)
+    if status is None:
+        return kind(_bare_message(error), reason=_bare_reason(code))
+    typed = kind(status.message)
+    info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
+    typed.retry_after_s = None
+    for detail in status.details:
+        if detail.Unpack(info):
+            typed.reason, typed.metadata = info.reason, dict(info.metadata)
+        elif detail.Unpack(retry):
+            typed.retry_after_s = retry.retry_delay.ToTimedelta().total_seconds()
+    return typed
+
+
+def _unexpected(error: BaseException) -> ServemeshError:
+    error_id = secrets.token_hex(8)
+    _log.error(names.RPC_FAILED, exc_info=error, extra={"error_id": error_id})
+    text = f"internal error; the log of the process that answered has the cause under error id {error_id}"
+    return ServemeshError(text, error_id=error_id)
+
+
+def _details(error: ServemeshError) -> list[AnyMessage]:
+    metadata = {key: value[:METADATA_CHARS_MAX] for key, value in error.metadata.items()}
+    messages: list[Any] = [error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata)]
+    if isinstance(error, errors.InvalidError):
+        violation = error_details_pb2.BadRequest.FieldViolation(
+            field=metadata.get("field", ""),
+            description=error.message[:METADATA_CHARS_MAX],
+            reason=error.reason,
+        )
+        messages.append(error_details_pb2.BadRequest(field_violations=[violation]))
+    if error.retry_after_s is not None:
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromNanoseconds(round(error.retry_after_s * 1e9))
+        messages.append(retry)
+    return [_packed(message) for message in messages]
+
+
+def _packed(message: Any) -> AnyMessage:
+    packed = AnyMessage()
+    packed.Pack(message)
+    return packed
+
+
+def _status_of(error: grpc.aio.AioRpcError) -> status_pb2.Status | None:
+    for key, value in error.trailing_metadata() or ():
+        if key == "grpc-status-details-bin" and isinstance(value, bytes):
+            try:
+                return status_pb2.Status.FromString(value)
+            except ValueError:  # DecodeError is one
+                return None
+    return None
+
+
+def _bare_message(error: grpc.aio.AioRpcError) -> str:
+    """The text of a status without details: the peer's own, or our transport's without addresses."""
+    details = error.details() or ""
+    if _ADDRESS.search(details):
+        return "the other side cannot be reached"
+    return details[:MESSAGE_CHARS_MAX] or error.code().name
+
+
+def _bare_reason(code: grpc.StatusCode) -> str:
+    return "PEER_UNAVAILABLE" if code is grpc.StatusCode.UNAVAILABLE else code.name

@@ -1,0 +1,197 @@
+"""Wraps each handler once, when a servicer registers, in the layers that every call goes through.
+
+Wrapping at registration is several times cheaper than grpc's interceptors, which look the handler up anew
+for each call. Requests are parsed and responses encoded inside the wrapper, so that malformed bytes and
+messages that cannot be encoded meet our edge instead of grpc's, which sends exception texts to callers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+
+from servemesh.errors import InvalidError, OverloadedError, UnsupportedError
+from servemesh.observe import traces
+from servemesh.observe.calls import calls_of
+from servemesh.rpc import edge
+from servemesh.rpc.calls import CallsInFlight, Deadline
+from servemesh.rpc.limits import Limits
+
+Parse = Callable[[bytes], Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layers:
+    """What stands between the wire and a handler, shared by all methods of a server."""
+
+    calls: CallsInFlight
+    limits: Limits
+
+
+class Registration:
+    """Looks like a server to `add_XServicer_to_server`, and hands wrapped handlers on to the real one."""
+
+    def __init__(self, server: Any, layers: Layers, exempt: frozenset[str]) -> None:
+        self._server = server
+        self._layers = layers
+        self._exempt = exempt
+        self.services: set[str] = set()
+
+    def add_registered_method_handlers(self, service: str, handlers: dict[str, Any]) -> None:
+        """Wrap and register the methods of one service."""
+        self.services.add(service)
+        wrapped = {
+            name: self._wrapped(f"/{service}/{name}", handler, counted=service not in self._exempt)
+            for name, handler in handlers.items()
+        }
+        self._server.add_registered_method_handlers(service, wrapped)
+
+    def add_generic_rpc_handlers(self, handlers: Sequence[Any]) -> None:
+        """Ignored: generated code registers every method a second time through here."""
+
+    def _wrapped(self, method: str, handler: Any, *, counted: bool) -> Any:
+        parse = _parser(handler.request_deserializer)
+        requests = _parsed_stream(parse) if handler.request_streaming else parse
+        layers, encode = self._layers, handler.response_serializer
+        if handler.response_streaming:
+            inner = handler.stream_stream if handler.request_streaming else handler.unary_stream
+            call = _streaming(method, inner, requests, encode, layers, counted)
+            make = (
+                grpc.stream_stream_rpc_method_handler
+                if handler.request_streaming
+                else grpc.unary_stream_rpc_method_handler
+            )
+        else:
+            inner = handler.stream_unary if handler.request_streaming else handler.unary_unary
+            call = _unary(method, inner, requests, encode, layers, counted, not handler.request_streaming)
+            make = (
+                grpc.stream_unary_rpc_method_handler
+                if handler.request_streaming
+                else grpc.unary_unary_rpc_method_handler
+            )
+        return make(call)
+
+
+def _unary(
+    method: str, handler: Any, parse: Any, encode: Any, layers: Layers, counted: bool, limited: bool
+) -> Any:
+    handler = handler if inspect.iscoroutinefunction(handler) else _unimplemented(method)
+    metrics, limits, in_flight = calls_of(method), layers.limits, layers.calls
+
+    async def call(payload: Any, context: Any) -> bytes:
+        started_s, code, task = metrics.started(), None, None
+        try:
+            with traces.server_span(method, context):
+                if counted:
+                    task = in_flight.enter()
+                _check_metadata(context, limits.metadata_bytes_max)
+                if not limited:
+                    return _within(encode(await handler(parse(payload), context)), limits)
+                remaining_s = context.time_remaining()
+                with Deadline(remaining_s, limits.deadline_s_default, limits.deadline_s_max):
+                    return _within(encode(await handler(parse(payload), context)), limits)
+        except (Exception, asyncio.CancelledError) as error:
+            code = edge.code_of(error).name
+            await edge.refuse(context, error)
+        finally:
+            if task is not None:
+                in_flight.leave(task)
+            metrics.ended(started_s, code)
+
+    return call
+
+
+def _streaming(method: str, handler: Any, parse: Any, encode: Any, layers: Layers, counted: bool) -> Any:
+    if not inspect.isasyncgenfunction(handler):
+        if inspect.iscoroutinefunction(handler):
+            raise TypeError(f"{method} must be an async generator: write `yield`, not context.write()")
+        handler = _unimplemented_stream(method)
+    metrics, limits, in_flight = calls_of(method), layers.limits, layers.calls
+
+    async def call(payload: Any, context: Any) -> AsyncIterator[bytes]:
+        started_s, code, task = metrics.started(), None, None
+        try:
+            with traces.server_span(method, context):
+                if counted:
+                    task = in_flight.enter()
+                _check_metadata(context, limits.metadata_bytes_max)
+                async with aclosing(handler(parse(payload), context)) as responses:
+                    async for response in responses:
+                        yield _within(encode(response), limits)
+        except (Exception, asyncio.CancelledError) as error:
+            code = edge.code_of(error).name
+            await edge.refuse(context, error)
+        finally:
+            if task is not None:
+                in_flight.leave(task)
+            metrics.ended(started_s, code)
+
+    return call
+
+
+def _parser(parse: Parse | None) -> Parse:
+    def parsed(payload: bytes) -> Any:
+        try:
+            return parse(payload) if parse else payload
+        except Exception as error:
+            raise InvalidError(
+                f"the request's {len(payload)} bytes are not the message this method takes",
+                reason="MESSAGE_MALFORMED",
+                field="",
+                size_bytes=len(payload),
+            ) from error
+
+    return parsed
+
+
+def _parsed_stream(parse: Parse) -> Callable[[AsyncIterator[bytes]], AsyncIterator[Any]]:
+    async def parsed(payloads: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+        async for payload in payloads:
+            yield parse(payload)
+
+    return parsed
+
+
+def _check_metadata(context: Any, size_bytes_max: int) -> None:
+    size_bytes = sum(len(key) + len(value) for key, value in context.invocation_metadata())
+    if size_bytes > size_bytes_max:
+        raise OverloadedError(
+            f"the call's metadata is {size_bytes} bytes, at most {size_bytes_max} are taken",
+            reason="METADATA_TOO_LARGE",
+            retry_after_s=None,
+            size_bytes=size_bytes,
+            size_bytes_max=size_bytes_max,
+        )
+
+
+def _within(payload: bytes, limits: Limits) -> bytes:
+    if len(payload) > limits.message_bytes_max:
+        raise OverloadedError(
+            f"the response is {len(payload)} bytes, at most {limits.message_bytes_max} are sent",
+            reason="RESPONSE_TOO_LARGE",
+            retry_after_s=None,
+            size_bytes=len(payload),
+            size_bytes_max=limits.message_bytes_max,
+        )
+    return payload
+
+
+def _unimplemented(method: str) -> Any:
+    async def refuse(request: Any, context: Any) -> Any:
+        raise UnsupportedError(f"{method} is not offered here", method=method)
+
+    return refuse
+
+
+def _unimplemented_stream(method: str) -> Any:
+    async def refuse(request: Any, context: Any) -> AsyncIterator[Any]:
+        raise UnsupportedError(f"{method} is not offered here", method=method)
+        yield
+
+    return refuse

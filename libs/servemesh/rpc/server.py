@@ -1,0 +1,100 @@
+"""Serves gRPC for the length of a block: on grpcio, or on pygrpc-native where every microsecond counts."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from enum import Enum
+from typing import Any
+
+import grpc
+
+from servemesh.errors import UnavailableError
+from servemesh.observe import names
+from servemesh.rpc import health as health_service
+from servemesh.rpc import reflection
+from servemesh.rpc.calls import CallsInFlight
+from servemesh.rpc.health import Health
+from servemesh.rpc.limits import Limits
+from servemesh.rpc.options import server_options
+from servemesh.rpc.registration import Layers, Registration
+
+Registrar = Callable[[Any], None]
+FLUSH_S = 0.5  # for the last statuses to leave, once no call is in flight
+
+_log = logging.getLogger(__name__)
+
+
+class Backend(Enum):
+    """What speaks HTTP/2. Both pass the same contract suite."""
+
+    GRPCIO = "grpcio"
+    NATIVE = "native"
+
+
+@asynccontextmanager
+async def serving(
+    address: str,
+    registrars: Sequence[Registrar],
+    *,
+    health: Health,
+    limits: Limits | None = None,
+    grace_s: float = 30.0,
+    backend: Backend = Backend.GRPCIO,
+) -> AsyncIterator[str]:
+    """Serve what `registrars` add, with health and reflection; yield the bound "host:port".
+
+    Leaving the block drains: health turns NOT_SERVING, after `limits.drain_wait_s` new calls are refused
+    UNAVAILABLE, calls in flight get `grace_s` to end and are then interrupted with UNAVAILABLE.
+    Streaming handlers are async generators. UnavailableError(ADDRESS_TAKEN) if the address is in use.
+    """
+    limits = limits or Limits()
+    calls = CallsInFlight(limits.calls_max)
+    server = _server(backend, limits)
+    layers = Layers(calls=calls, limits=limits)
+    registration = Registration(server, layers, exempt=reflection.SERVICES | {health_service.SERVICE})
+    for register in (*registrars, health.register):
+        register(registration)
+    reflection.register(registration)
+    bound = _bound(server, address)
+    await server.start()
+    try:
+        yield bound
+    finally:
+        await _stopped(server, health, calls, limits.drain_wait_s, grace_s)
+
+
+def _server(backend: Backend, limits: Limits) -> Any:
+    options = server_options(limits)
+    if backend is Backend.NATIVE:
+        from pygrpc_native.aio import server  # optional: only the worker's extra brings it
+
+        return server(options=options)
+    return grpc.aio.server(options=options)
+
+
+def _bound(server: Any, address: str) -> str:
+    try:
+        port = server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise UnavailableError(
+            f"cannot listen on {address}: another process has it, or it is not an address of this machine",
+            reason="ADDRESS_TAKEN",
+            address=address,
+        ) from error
+    return f"{address.rpartition(':')[0]}:{port}"
+
+
+async def _stopped(
+    server: Any, health: Health, calls: CallsInFlight, drain_wait_s: float, grace_s: float
+) -> None:
+    try:
+        health.drain()
+        await asyncio.sleep(drain_wait_s)
+        interrupted = await calls.drain(grace_s)
+        if interrupted:
+            _log.warning(names.RPC_INTERRUPTED, extra={"calls": interrupted})
+    finally:
+        await server.stop(FLUSH_S)
