@@ -81,7 +81,7 @@ class OnnxSession:
         settings.intra_op_num_threads = options.threads
         settings.inter_op_num_threads = 1
         settings.enable_cpu_mem_arena = options.uses_arena
-        settings.log_severity_level = 3
+        settings.log_severity_level = 4  # what goes wrong is raised, and logged by whoever answers it
         # Threads that spin for work take the processor from the event loop and from other slots.
         settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:

@@ -204,7 +204,10 @@ class Batcher:
                 rows += call.rows
                 call.future.set_result(answer)
         if served:
-            self._statistics.batch_ran(outcome, rows=rows, calls=served, calls_ns=served_ns)
+            now_ms = time.time_ns() // 1_000_000
+            self._statistics.batch_ran(
+                outcome, rows=rows, calls=served, calls_ns=served_ns, now_ms=now_ms
+            )
         self._start_batches()
 
     def _leave(self, call: Call) -> None:

@@ -44,8 +44,9 @@ class Statistics:
     compute_output: Duration = field(default_factory=Duration)
     by_rows: dict[int, BatchSizeStatistics] = field(default_factory=dict)
 
-    def batch_ran(self, outcome: Outcome, *, rows: int, calls: int, calls_ns: int) -> None:
+    def batch_ran(self, outcome: Outcome, *, rows: int, calls: int, calls_ns: int, now_ms: int) -> None:
         """Count one run. Each of its calls went through each step, so steps count calls."""
+        self.last_call_ms = now_ms
         self.rows += rows
         self.batches += 1
         self.success.add(calls_ns, calls)
