@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 from servemesh import names
@@ -99,13 +99,11 @@ class Catalog:
         async with self._store.reading() as tx:
             return await lookup.version(tx, model_id, version_id)
 
-    async def get_versions(self, keys: Sequence[tuple[str, int]]) -> Mapping[tuple[str, int], ModelVersion]:
-        """Those of the Versions that there are."""
-        async with self._store.reading() as tx:
-            return await tx.models.find_versions(keys)
-
-    async def get_version_of_alias(self, model_id: str, alias_id: str) -> ModelVersion:
-        """The Version that the Alias points to now; MissingError if there is no such Alias."""
+    async def get_named_version(self, name: str) -> ModelVersion:
+        """The Version of that name, or the one that the Alias of that name points to now."""
+        if not names.is_alias(name):
+            return await self.get_version(*names.version_ids(name))
+        model_id, alias_id = names.alias_ids(name)
         async with self._store.reading() as tx:
             alias = await lookup.alias(tx, model_id, alias_id)
             return await lookup.version(tx, model_id, alias.version_id)

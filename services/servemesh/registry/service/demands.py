@@ -94,6 +94,6 @@ async def _resolved(tx: Transaction, name: str) -> VersionKey:
         await lookup.deployment(tx, model_id)
         return model_id, (await lookup.alias(tx, model_id, alias_id)).version_id
     deployment = await lookup.deployment(tx, names.model_id(name))
-    version_id = default_version(deployment.serving)
-    assert version_id is not None, "a deployment always serves something"
-    return deployment.model_id, version_id
+    default = default_version(deployment.serving)
+    assert default is not None, "a deployment always serves something"
+    return deployment.model_id, default

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, replace
 
 from servemesh import names
 from servemesh.errors import ConflictError, ExistsError, OverloadedError
@@ -27,6 +27,13 @@ from servemesh.registry.service.recording import answered, check_etag, record, r
 
 # How often a watcher looks at the store, in which other registries may have changed something.
 WATCH_INTERVAL_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wish:
+    traffic: tuple[TrafficTarget, ...]
+    replicas: int | None
+    batching: BatchingPolicy
 
 
 class DeploymentBook:
@@ -60,38 +67,13 @@ class DeploymentBook:
         request: RequestKey | None = None,
     ) -> ObservedDeployment:
         """Ask that the Model be served; without `traffic` all calls go to its newest Version."""
-        name = names.deployment(model_id)
         check_traffic(model_id, traffic, self._limits)
         check_replicas(replicas, self._limits)
+        wish = _Wish(traffic=tuple(traffic), replicas=replicas, batching=batching.checked())
         async with self._store.writing(names.model(model_id), *request_lock(request)) as tx:
-
-            async def work() -> Deployment:
-                model = await lookup.model(tx, model_id)
-                if await tx.deployments.find(model_id) is not None:
-                    raise ExistsError(f"{name} exists already", reason="DEPLOYMENT_EXISTS", name=name)
-                if not model.latest_version_id:
-                    raise ConflictError(
-                        f"{model.name} has no version yet; push one first",
-                        reason="NO_VERSION",
-                        name=model.name,
-                    )
-                newest = names.version(model_id, model.latest_version_id)
-                targets = tuple(traffic) or (TrafficTarget(target=newest, weight_percent=100),)
-                now = self._clock.now()
-                deployment = Deployment(
-                    model_id=model_id,
-                    traffic=targets,
-                    replicas=replicas,
-                    batching=batching.checked(),
-                    serving=shares(targets, await _checked_aliases(tx, model_id, targets)),
-                    create_time=now,
-                    update_time=now,
-                    revision=await record(tx, Kind.DEPLOYMENT_CREATED, name, model_id, now),
-                )
-                await tx.deployments.put(deployment)
-                return deployment
-
-            deployment = await answered(tx, request, Deployment, self._clock.now(), work)
+            deployment = await answered(
+                tx, request, Deployment, self._clock.now(), lambda: self._created(tx, model_id, wish)
+            )
             result = (await self._observed(tx, [deployment]))[0]
         self._changes.notify()
         return result
@@ -136,7 +118,7 @@ class DeploymentBook:
             await record(tx, Kind.DEPLOYMENT_DELETED, deployment.name, model_id, self._clock.now())
         self._changes.notify()
 
-    async def watch(self, model_id: str) -> AsyncIterator[ObservedDeployment]:
+    async def watch(self, model_id: str) -> AsyncGenerator[ObservedDeployment]:
         """The Deployment now and whenever it differs; a slow reader misses states, never the last one.
 
         Ends with MissingError when it is deleted. OverloadedError if there are too many watchers.
@@ -161,7 +143,34 @@ class DeploymentBook:
         finally:
             self._watchers -= 1
 
-    async def _observed(self, tx: Transaction, deployments: Sequence[Deployment]) -> list[ObservedDeployment]:
+    async def _created(self, tx: Transaction, model_id: str, wish: _Wish) -> Deployment:
+        name = names.deployment(model_id)
+        model = await lookup.model(tx, model_id)
+        if await tx.deployments.find(model_id) is not None:
+            raise ExistsError(f"{name} exists already", reason="DEPLOYMENT_EXISTS", name=name)
+        if not model.latest_version_id:
+            raise ConflictError(
+                f"{model.name} has no version yet; push one first", reason="NO_VERSION", name=model.name
+            )
+        newest = names.version(model_id, model.latest_version_id)
+        traffic = wish.traffic or (TrafficTarget(target=newest, weight_percent=100),)
+        now = self._clock.now()
+        deployment = Deployment(
+            model_id=model_id,
+            traffic=traffic,
+            replicas=wish.replicas,
+            batching=wish.batching,
+            serving=shares(traffic, await _checked_aliases(tx, model_id, traffic)),
+            create_time=now,
+            update_time=now,
+            revision=await record(tx, Kind.DEPLOYMENT_CREATED, name, model_id, now),
+        )
+        await tx.deployments.put(deployment)
+        return deployment
+
+    async def _observed(
+        self, tx: Transaction, deployments: Sequence[Deployment]
+    ) -> Sequence[ObservedDeployment]:
         if not deployments:
             return []
         aliases = await tx.aliases.targets([deployment.model_id for deployment in deployments])
