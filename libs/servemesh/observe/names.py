@@ -51,3 +51,31 @@ STOPPED = "stopped"
 RPC_FAILED = "rpc.failed"  # with error_id and the exception: a bug, or something we should have expected
 RPC_INTERRUPTED = "rpc.interrupted"  # with calls: calls that were still running when the grace was over
 OTLP_FAILED = "otlp.failed"
+
+# --- worker ----------------------------------------------------------------------------------------
+WORKER_SLOTS = Metric(name="servemesh.worker.slots", help="Slots, by state.", labels=("state",))
+WORKER_SLOT_MEMORY = Metric(
+    name="servemesh.worker.slot.memory",
+    help="Memory that a resident Version takes.",
+    labels=("model", "version"),
+    unit=BYTES,
+)
+WORKER_MEMORY_MAX = Metric(
+    name="servemesh.worker.memory.max", help="Memory that resident Versions may take.", unit=BYTES
+)
+WORKER_CACHE_USED = Metric(
+    name="servemesh.worker.cache.used", help="Disk that verified artifacts take.", unit=BYTES
+)
+
+# Log events of the worker.
+ASSIGNED = "assigned"  # with revision and versions: what this worker is to hold
+SLOT_READY = "slot.ready"
+SLOT_UNLOADED = "slot.unloaded"
+SLOT_FAILED = "slot.failed"  # with version, reason, detail
+SLOT_DRAIN_TIMEOUT = "slot.drain_timeout"  # calls were still running when the wait for them was over
+WARMUP_FAILED = "warmup.failed"  # the model refuses zeros; it is served all the same
+WARMUP_NOT_BATCHABLE = "warmup.not_batchable"  # rows do not come back one for one: calls run one at a time
+REGISTRY_AWAY = "registry.away"
+REGISTRY_BACK = "registry.back"
+LEASE_SUPERSEDED = "lease.superseded"  # a newer process has this worker's name: this one ends
+CACHE_WRITE_FAILED = "cache.write_failed"

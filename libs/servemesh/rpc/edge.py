@@ -6,6 +6,8 @@ import asyncio
 import logging
 import re
 import secrets
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any, NoReturn
 
 import grpc
@@ -15,7 +17,8 @@ from grpc_status import rpc_status
 
 from servemesh import errors
 from servemesh.errors import ServemeshError
-from servemesh.observe import names
+from servemesh.observe import names, traces
+from servemesh.observe.calls import calls_of
 
 DOMAIN = "servemesh.dev"
 PUSHBACK_KEY = "grpc-retry-pushback-ms"
@@ -52,21 +55,49 @@ def code_of(error: BaseException) -> grpc.StatusCode:
     return grpc.StatusCode.INTERNAL
 
 
-async def refuse(context: Any, error: Exception | asyncio.CancelledError) -> NoReturn:
-    """End the call with the status of `error`. Raises always: AbortError, or `error` where the client has left."""
-    if isinstance(error, grpc.aio.AbortError):
-        raise error
-    if isinstance(error, asyncio.CancelledError):
-        if context.cancelled():
-            raise error
-        # Nobody would answer the client otherwise, and it would wait until its deadline.
-        error = errors.UnavailableError("the call was interrupted here; send it again", reason="INTERRUPTED")
-    await context.abort_with_status(to_status(error))
-    raise AssertionError("abort returns never")
+def guarded(call: Any, method: str, *, pushback: bool) -> Any:
+    """Return the unary `call` inside the edge: counted, traced, and answered with a status whatever happens."""
+    metrics = calls_of(method)
+
+    async def guarded_call(payload: Any, context: Any) -> Any:
+        started_s, code = metrics.started(), None
+        with traces.server_span(method, context) as span:
+            try:
+                return await call(payload, context)
+            except (Exception, asyncio.CancelledError) as error:
+                code = _noted(span, error)
+                await _refuse(context, error, pushback)
+            finally:
+                metrics.ended(started_s, code)
+
+    return guarded_call
 
 
-def to_status(error: BaseException) -> grpc.Status:
-    """Return the status for `error` with one ErrorInfo; what we did not expect is logged, not told."""
+def guarded_stream(call: Any, method: str, *, pushback: bool) -> Any:
+    """Return the streaming `call` inside the edge."""
+    metrics = calls_of(method)
+
+    async def guarded_call(payload: Any, context: Any) -> AsyncIterator[Any]:
+        started_s, code = metrics.started(), None
+        with traces.server_span(method, context) as span:
+            try:
+                async with aclosing(call(payload, context)) as responses:
+                    async for response in responses:
+                        yield response
+            except (Exception, asyncio.CancelledError) as error:
+                code = _noted(span, error)
+                await _refuse(context, error, pushback)
+            finally:
+                metrics.ended(started_s, code)
+
+    return guarded_call
+
+
+def to_status(error: BaseException, *, pushback: bool = True) -> grpc.Status:
+    """Return the status for `error` with one ErrorInfo; what we did not expect is logged, not told.
+
+    `pushback` adds the trailer that gRPC's own retries obey, where the transport can send it.
+    """
     if isinstance(error, grpc.aio.AioRpcError):
         error = from_rpc_error(error)
     if not isinstance(error, ServemeshError):
@@ -75,7 +106,7 @@ def to_status(error: BaseException) -> grpc.Status:
     status = status_pb2.Status(code=code_of(error).value[0], message=message)
     status.details.extend(_details(error))
     described = rpc_status.to_status(status)
-    if error.retry_after_s is None and not isinstance(error, errors.OverloadedError):
+    if not pushback or (error.retry_after_s is None and not isinstance(error, errors.OverloadedError)):
         return described
     # A negative pushback tells gRPC's own retries to stop.
     pushback_ms = -1 if error.retry_after_s is None else round(error.retry_after_s * 1000)
@@ -99,6 +130,25 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> ServemeshError:
         elif detail.Unpack(retry):
             typed.retry_after_s = retry.retry_delay.ToTimedelta().total_seconds()
     return typed
+
+
+async def _refuse(context: Any, error: Exception | asyncio.CancelledError, pushback: bool) -> NoReturn:
+    if isinstance(error, grpc.aio.AbortError):
+        raise error
+    if isinstance(error, asyncio.CancelledError):
+        if context.cancelled():
+            raise error  # the client has left
+        # Nobody would answer the client otherwise, and it would wait until its deadline.
+        error = errors.UnavailableError("the call was interrupted here; send it again", reason="INTERRUPTED")
+    await context.abort_with_status(to_status(error, pushback=pushback))
+    raise AssertionError("abort never returns")
+
+
+def _noted(span: Any, error: BaseException) -> str:
+    code = code_of(error).name
+    if span is not None:
+        span.set_attribute("rpc.response.status_code", code)
+    return code
 
 
 def _unexpected(error: BaseException) -> ServemeshError:

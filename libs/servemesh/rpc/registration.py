@@ -7,18 +7,15 @@ messages that cannot be encoded meet our edge instead of grpc's, which sends exc
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 
 from servemesh.errors import InvalidError, OverloadedError, UnsupportedError
-from servemesh.observe import traces
-from servemesh.observe.calls import calls_of
 from servemesh.rpc import edge
 from servemesh.rpc.calls import CallsInFlight, Deadline
 from servemesh.rpc.limits import Limits
@@ -32,6 +29,7 @@ class Layers:
 
     calls: CallsInFlight
     limits: Limits
+    sends_pushback: bool  # whether the transport lets us send gRPC's retry trailer
 
 
 class Registration:
@@ -56,81 +54,69 @@ class Registration:
         """Ignored: generated code registers every method a second time through here."""
 
     def _wrapped(self, method: str, handler: Any, *, counted: bool) -> Any:
+        layers, encode = self._layers, handler.response_serializer
         parse = _parser(handler.request_deserializer)
         requests = _parsed_stream(parse) if handler.request_streaming else parse
-        layers, encode = self._layers, handler.response_serializer
-        if handler.response_streaming:
-            inner = handler.stream_stream if handler.request_streaming else handler.unary_stream
-            call = _streaming(method, inner, requests, encode, layers, counted)
-            make = (
-                grpc.stream_stream_rpc_method_handler
-                if handler.request_streaming
-                else grpc.unary_stream_rpc_method_handler
-            )
-        else:
-            inner = handler.stream_unary if handler.request_streaming else handler.unary_unary
-            call = _unary(method, inner, requests, encode, layers, counted, not handler.request_streaming)
-            make = (
-                grpc.stream_unary_rpc_method_handler
-                if handler.request_streaming
-                else grpc.unary_unary_rpc_method_handler
-            )
-        return make(call)
+        kind = _Kind(handler.request_streaming, handler.response_streaming)
+        inner = getattr(handler, kind.attribute)
+        if kind.response_streaming:
+            inner = _offered_stream(method, inner)
+            call = _streaming(inner, requests, encode, layers, counted=counted)
+            return kind.make(edge.guarded_stream(call, method, pushback=layers.sends_pushback))
+        inner = inner if inspect.iscoroutinefunction(inner) else _unimplemented(method)
+        timed = not kind.request_streaming
+        call = _unary(inner, requests, encode, layers, counted=counted, timed=timed)
+        return kind.make(edge.guarded(call, method, pushback=layers.sends_pushback))
 
 
-def _unary(
-    method: str, handler: Any, parse: Any, encode: Any, layers: Layers, counted: bool, limited: bool
-) -> Any:
-    handler = handler if inspect.iscoroutinefunction(handler) else _unimplemented(method)
-    metrics, limits, in_flight = calls_of(method), layers.limits, layers.calls
+class _Kind(NamedTuple):
+    """Which of the four kinds a method is."""
+
+    request_streaming: bool
+    response_streaming: bool
+
+    @property
+    def attribute(self) -> str:
+        """Where grpc keeps the function of such a method."""
+        ends = ("stream" if streaming else "unary" for streaming in self)
+        return "_".join(ends)
+
+    def make(self, call: Any) -> Any:
+        """Return grpc's handler for `call`, which takes and gives bytes."""
+        return getattr(grpc, f"{self.attribute}_rpc_method_handler")(call)
+
+
+def _unary(handler: Any, parse: Any, encode: Any, layers: Layers, *, counted: bool, timed: bool) -> Any:
+    limits, in_flight = layers.limits, layers.calls
 
     async def call(payload: Any, context: Any) -> bytes:
-        started_s, code, task = metrics.started(), None, None
+        task = in_flight.enter() if counted else None
         try:
-            with traces.server_span(method, context):
-                if counted:
-                    task = in_flight.enter()
-                _check_metadata(context, limits.metadata_bytes_max)
-                if not limited:
-                    return _within(encode(await handler(parse(payload), context)), limits)
-                remaining_s = context.time_remaining()
-                with Deadline(remaining_s, limits.deadline_s_default, limits.deadline_s_max):
-                    return _within(encode(await handler(parse(payload), context)), limits)
-        except (Exception, asyncio.CancelledError) as error:
-            code = edge.code_of(error).name
-            await edge.refuse(context, error)
+            _check_metadata(context, limits.metadata_bytes_max)
+            if not timed:
+                return _within(encode(await handler(parse(payload), context)), limits)
+            with Deadline(context.time_remaining(), limits.deadline_s_default, limits.deadline_s_max):
+                return _within(encode(await handler(parse(payload), context)), limits)
         finally:
             if task is not None:
                 in_flight.leave(task)
-            metrics.ended(started_s, code)
 
     return call
 
 
-def _streaming(method: str, handler: Any, parse: Any, encode: Any, layers: Layers, counted: bool) -> Any:
-    if not inspect.isasyncgenfunction(handler):
-        if inspect.iscoroutinefunction(handler):
-            raise TypeError(f"{method} must be an async generator: write `yield`, not context.write()")
-        handler = _unimplemented_stream(method)
-    metrics, limits, in_flight = calls_of(method), layers.limits, layers.calls
+def _streaming(handler: Any, parse: Any, encode: Any, layers: Layers, *, counted: bool) -> Any:
+    limits, in_flight = layers.limits, layers.calls
 
     async def call(payload: Any, context: Any) -> AsyncIterator[bytes]:
-        started_s, code, task = metrics.started(), None, None
+        task = in_flight.enter() if counted else None
         try:
-            with traces.server_span(method, context):
-                if counted:
-                    task = in_flight.enter()
-                _check_metadata(context, limits.metadata_bytes_max)
-                async with aclosing(handler(parse(payload), context)) as responses:
-                    async for response in responses:
-                        yield _within(encode(response), limits)
-        except (Exception, asyncio.CancelledError) as error:
-            code = edge.code_of(error).name
-            await edge.refuse(context, error)
+            _check_metadata(context, limits.metadata_bytes_max)
+            async with aclosing(handler(parse(payload), context)) as responses:
+                async for response in responses:
+                    yield _within(encode(response), limits)
         finally:
             if task is not None:
                 in_flight.leave(task)
-            metrics.ended(started_s, code)
 
     return call
 
@@ -189,7 +175,12 @@ def _unimplemented(method: str) -> Any:
     return refuse
 
 
-def _unimplemented_stream(method: str) -> Any:
+def _offered_stream(method: str, handler: Any) -> Any:
+    if inspect.isasyncgenfunction(handler):
+        return handler
+    if inspect.iscoroutinefunction(handler):
+        raise TypeError(f"{method} must be an async generator: write `yield`, not context.write()")
+
     async def refuse(request: Any, context: Any) -> AsyncIterator[Any]:
         raise UnsupportedError(f"{method} is not offered here", method=method)
         yield

@@ -53,7 +53,7 @@ async def serving(
     limits = limits or Limits()
     calls = CallsInFlight(limits.calls_max)
     server = _server(backend, limits)
-    layers = Layers(calls=calls, limits=limits)
+    layers = Layers(calls=calls, limits=limits, sends_pushback=backend is Backend.GRPCIO)
     registration = Registration(server, layers, exempt=reflection.SERVICES | {health_service.SERVICE})
     for register in (*registrars, health.register):
         register(registration)
