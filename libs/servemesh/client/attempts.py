@@ -21,6 +21,7 @@ from servemesh.rpc.options import channel_options
 
 T = TypeVar("T")
 DEFAULT_ADDRESS = "127.0.0.1:8001"
+NO_ANSWER = "NO_ANSWER"
 FAIL_OVER_S = 1.0
 """Where there are other addresses, one that does not let us connect for so long is passed over."""
 
@@ -96,7 +97,7 @@ class Attempt:
         Raises the typed error if there is to be none. `error` None: the address did not let us connect.
         """
         self._made += 1
-        typed = unreachable(self.address) if error is None else typed_error(error)
+        typed = unreachable(self.address) if error is None else typed_error(error, self.address)
         pushback = None if error is None else retries.pushback_of(error.trailing_metadata())
         delay_s = retries.delay_s(
             self._policy,
@@ -113,14 +114,17 @@ class Attempt:
         return 0.0 if pushback is None and self._made < len(self._addresses) else delay_s
 
 
-def typed_error(error: grpc.RpcError) -> ServemeshError:
-    """Return the error that the server raised."""
+def typed_error(error: grpc.RpcError, address: str) -> ServemeshError:
+    """Return the error that the server raised, or that of an `address` where no server was reached."""
+    spoke = "Error received from peer" in (error.debug_error_string() or "")
+    if error.code() is grpc.StatusCode.UNAVAILABLE and not spoke:
+        return unreachable(address)
     return from_rpc_error(error)
 
 
 def unreachable(address: str) -> ServemeshError:
-    """Return the error of an address that does not let us connect."""
-    return UnavailableError(f"no mesh answers at {address}", reason="PEER_UNAVAILABLE", address=address)
+    """Return the error of an address where nobody answers."""
+    return UnavailableError(f"no mesh answers at {address}", reason=NO_ANSWER, address=address)
 
 
 def options() -> list[tuple[str, int]]:

@@ -88,7 +88,7 @@ class AwaitingRunner:
             async for response in call:
                 await asyncio.to_thread(step.take, response)
         except grpc.aio.AioRpcError as error:
-            raise attempts.typed_error(error) from error
+            raise attempts.typed_error(error, attempt.address) from error
         finally:
             call.cancel()
 

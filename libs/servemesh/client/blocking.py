@@ -87,7 +87,7 @@ class BlockingRunner:
             finally:
                 responses.cancel()
         except grpc.RpcError as error:
-            raise attempts.typed_error(error) from error
+            raise attempts.typed_error(error, attempt.address) from error
 
     def _is_open(self, address: str) -> bool:
         """Whether to send to `address`: False if it does not let us connect and there are others."""

@@ -26,6 +26,7 @@ from servemesh.local.domain.processes import MeshStatus, ProcessStatus
 from servemesh.local.domain.restarts import RestartPolicy
 from servemesh.local.service import HopelessError, Supervisor, Timing
 from servemesh.local.settings import Settings, inherited_environment
+from servemesh.observe.logs import logging_to
 
 EXIT_REFUSED = 1
 EXIT_USAGE = 64
@@ -156,7 +157,8 @@ def main() -> int:
         print(f"SERVEMESH_LOCAL_{name}: {first['msg']}", file=sys.stderr)  # noqa: T201
         return EXIT_USAGE
     try:
-        asyncio.run(run(settings))
+        with logging_to("local", "local"):
+            asyncio.run(run(settings))
     except RefusedError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return EXIT_REFUSED

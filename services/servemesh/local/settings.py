@@ -40,3 +40,16 @@ class Settings(BaseSettings):
 def inherited_environment() -> Mapping[str, str]:
     """Return the environment that children get beside their own settings."""
     return {name: value for name, value in os.environ.items() if not name.startswith("SERVEMESH_LOCAL_")}
+
+
+def supervisor_environment(
+    *, data_dir: Path, workers: int, port: int, metrics_port: int
+) -> Mapping[str, str]:
+    """Return the environment that tells a supervisor process these settings."""
+    return {
+        **os.environ,
+        "SERVEMESH_LOCAL_DATA_DIR": str(data_dir),
+        "SERVEMESH_LOCAL_WORKERS": str(workers),
+        "SERVEMESH_LOCAL_PORT": str(port),
+        "SERVEMESH_LOCAL_METRICS_PORT": str(metrics_port),
+    }

@@ -1,0 +1,53 @@
+"""The `servemesh` command line: its commands, and what its exit status says."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from servemesh.cli import output
+from servemesh.cli.commands import local_mesh, models, serving, status, top
+from servemesh.errors import InvalidError, ServemeshError
+
+EXIT_REFUSED = 1
+EXIT_USAGE = 64
+_CLICK_USAGE = 2
+
+app = typer.Typer(
+    name="servemesh",
+    help="Serve trained models from a mesh of your own.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.command("up")(local_mesh.up)
+app.command("down")(local_mesh.down)
+app.command("status")(status.status)
+app.command("logs")(local_mesh.logs)
+app.command("top")(top.top)
+app.command("deploy")(serving.deploy)
+app.command("undeploy")(serving.undeploy)
+app.command("infer")(serving.infer)
+app.add_typer(models.app, name="model")
+
+
+def main() -> None:
+    """Run the command line. Exit status: 0 done, 1 refused with a reason, 64 wrong usage, 130 interrupted."""
+    try:
+        app()
+    except SystemExit as stop:
+        sys.exit(EXIT_USAGE if stop.code == _CLICK_USAGE else stop.code)
+    except ServemeshError as error:
+        output.print_error(error, as_json="--json" in sys.argv)
+        sys.exit(EXIT_USAGE if _is_usage(error) else EXIT_REFUSED)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _is_usage(error: ServemeshError) -> bool:
+    return isinstance(error, InvalidError) and error.reason in ("OPTION_MALFORMED", "TARGET_MALFORMED")
+
+
+if __name__ == "__main__":
+    main()
