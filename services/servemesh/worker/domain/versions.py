@@ -1,38 +1,29 @@
-"""A Version as a worker needs it: what to fetch, what to open, what it takes and gives."""
+"""A Version as a worker needs it: what to fetch, what to open, and the names that calls reach it by."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TensorSpec:
-    """Name, OIP datatype and shape of one tensor. -1 where any size is taken; no shape for a scalar."""
-
-    name: str
-    datatype: str
-    shape: tuple[int, ...]
-    batch_axis: int | None = None
-    optional: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signature:
-    """What a Version takes and gives. `batchable`: axis 0 of every tensor is the batch."""
-
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    batchable: bool = False
-    format: str = "onnx"
+from servemesh.worker.domain.batching import BatchPolicy
+from servemesh.worker.domain.signature import Signature
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batching:
-    """How calls are put together; 0 means the worker's default."""
+    """How calls are to be put together; 0 means the worker's default."""
 
     batch_rows_max: int = 0
     linger_s: float = 0.0
     queue_rows_max: int = 0
+
+    def policy(self, defaults: BatchPolicy) -> BatchPolicy:
+        """Return the policy of a slot: what was wished, and the worker's defaults for the rest."""
+        return replace(
+            defaults,
+            rows_max=self.batch_rows_max or defaults.rows_max,
+            linger_s=self.linger_s or defaults.linger_s,
+            queue_rows_max=self.queue_rows_max or defaults.queue_rows_max,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

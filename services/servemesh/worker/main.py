@@ -1,0 +1,247 @@
+"""Builds and runs a worker: `python -m servemesh.worker.main`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import sys
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import Protocol
+
+import uvloop
+from pydantic import ValidationError
+
+from servemesh.blobs.minio_store import MinioStore, StoreSettings
+from servemesh.errors import ServemeshError
+from servemesh.events.nats_bus import NatsBus
+from servemesh.events.ports import Announcer as AnnouncerPort
+from servemesh.events.ports import Listener
+from servemesh.events.settings import BusSettings
+from servemesh.lifecycle import Stop, background, until_signalled
+from servemesh.observe import names
+from servemesh.observe.setup import setup
+from servemesh.rpc.health import Health
+from servemesh.rpc.limits import Limits
+from servemesh.rpc.server import Backend, serving
+from servemesh.worker.adapters import machine
+from servemesh.worker.adapters.assignment_file import AssignmentFile
+from servemesh.worker.adapters.crash_file import CrashFile
+from servemesh.worker.adapters.disk_cache import BlobReader, CacheSettings, DiskCache
+from servemesh.worker.adapters.fleet_lease import FleetLease
+from servemesh.worker.adapters.onnx_session import OnnxSession, RuntimeOptions
+from servemesh.worker.api.oip import OipApi
+from servemesh.worker.api.worker import WorkerApi
+from servemesh.worker.domain.batching import BatchPolicy
+from servemesh.worker.service.announcer import Announcer
+from servemesh.worker.service.catalog import Catalog
+from servemesh.worker.service.gauges import SlotGauges
+from servemesh.worker.service.identity import Identity
+from servemesh.worker.service.inference import Inference
+from servemesh.worker.service.leasing import LeaseKeeper
+from servemesh.worker.service.loading import Loader, LoadLimits
+from servemesh.worker.service.readiness import Readiness
+from servemesh.worker.service.reconciler import ReconcilePolicy, Reconciler
+from servemesh.worker.service.residency import Residency, SlotStatus
+from servemesh.worker.settings import Settings
+
+EXIT_REFUSED = 1
+EXIT_USAGE = 64
+OIP_SERVICE = "inference.GRPCInferenceService"
+
+_log = logging.getLogger(__name__)
+
+
+class WorkerBus(AnnouncerPort, Listener, Protocol):
+    """What a worker asks of the event bus: it announces itself and hears when it is called."""
+
+
+async def run(settings: Settings, stop: Stop = until_signalled) -> None:
+    """Serve until `stop` returns."""
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        observation = await enter(
+            setup(
+                "worker",
+                instance=settings.instance,
+                metrics_address=settings.metrics_address,
+                otlp_endpoint=settings.otlp_endpoint,
+                sample_ratio=settings.trace_ratio,
+                log_level=settings.log_level,
+            )
+        )
+        bus = await enter(NatsBus.running(BusSettings(url=settings.nats_url, client_name=settings.instance)))
+        blobs = await enter(MinioStore.running(_store_settings(settings)))
+        await serve(settings, bus, blobs, observation.metrics_address, stop)
+
+
+async def serve(
+    settings: Settings, bus: WorkerBus, blobs: BlobReader, metrics_address: str, stop: Stop
+) -> None:
+    """Serve until `stop` returns. The stack unwinds upwards: refuse, finish, say goodbye, close."""
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        fleet = await enter(FleetLease.running(settings.registry_address, timeout_s=settings.lease_timeout_s))
+        cache = await enter(DiskCache.running(_cache_settings(settings), blobs))
+        health = Health()
+        residency = _residency(settings, health)
+        identity = _identity(settings, residency, metrics_address)
+        reconciler = _reconciler(settings, residency, cache)
+        announcer = Announcer(bus, identity, residency.changes, interval_s=settings.announce_interval_s)
+        keeper = LeaseKeeper(
+            fleet,
+            bus,
+            AssignmentFile(settings.cache_dir / "assignment"),
+            residency,
+            identity,
+            interval_s=settings.lease_interval_s,
+            chances=random.Random(),
+        )
+        await keeper.recall()
+        stack.push_async_callback(keeper.end)
+        stack.push_async_callback(announcer.announce, leaving=True)
+        await enter(background(reconciler.run, announcer.run, keeper.run))
+        address = await enter(_serving(settings, residency, health))
+        identity.bind(settings.advertise_address or address)
+        await keeper.settled.wait()
+        for service in ("", OIP_SERVICE):
+            health.set(service, True)
+        _log.info(names.READY, extra={"address": address, "metrics_address": metrics_address})
+        await _stopped(stop, keeper)
+        _log.info(names.DRAINING)
+        identity.is_draining = True
+        residency.changes.notify()
+
+
+def _serving(settings: Settings, residency: Residency, health: Health) -> AbstractAsyncContextManager[str]:
+    catalog = Catalog(residency)
+    apis: list[OipApi | WorkerApi] = [OipApi(Inference(residency), catalog, health), WorkerApi(catalog)]
+    return serving(
+        settings.address,
+        [api.register for api in apis],
+        health=health,
+        limits=Limits(message_bytes_max=settings.message_bytes_max, drain_wait_s=settings.drain_wait_s),
+        grace_s=settings.grace_s,
+        backend=Backend(settings.server),
+    )
+
+
+async def _stopped(stop: Stop, keeper: LeaseKeeper) -> None:
+    """Return when the process is told to stop, or when another one has taken its place."""
+    ended = asyncio.Event()
+
+    async def ending(cause: Callable[[], Awaitable[object]]) -> None:
+        await cause()
+        ended.set()
+
+    async with background(lambda: ending(stop), lambda: ending(keeper.superseded.wait)):
+        await ended.wait()
+
+
+def _identity(settings: Settings, residency: Residency, metrics_address: str) -> Identity:
+    return Identity(
+        settings.instance,
+        str(uuid.uuid4()),
+        slots=residency.slots,
+        metrics_address=metrics_address,
+        memory_bytes_max=_memory_bytes_max(settings),
+        providers=settings.providers,
+    )
+
+
+def _residency(settings: Settings, health: Health) -> Residency:
+    readiness, gauges = Readiness(health), SlotGauges(_memory_bytes_max(settings))
+
+    def told(slots: Sequence[SlotStatus]) -> None:
+        readiness.show(slots)
+        gauges.show(slots)
+
+    return Residency(
+        policy=_batch_policy(settings),
+        memory_factor=settings.memory_factor,
+        load_wait_s=settings.load_wait_s,
+        told=told,
+    )
+
+
+def _reconciler(settings: Settings, residency: Residency, cache: DiskCache) -> Reconciler:
+    memory_bytes_max = _memory_bytes_max(settings)
+    options = RuntimeOptions(
+        providers=settings.providers,
+        threads=settings.intra_op_threads,
+        device_memory_bytes_max=settings.device_memory_bytes_max,
+    )
+    loader = Loader(
+        cache,
+        lambda path: OnnxSession.open(path, options),
+        CrashFile(settings.cache_dir / "crashes.json"),
+        limits=LoadLimits(
+            memory_bytes_max=memory_bytes_max,
+            open_timeout_s=settings.open_timeout_s,
+            crashes_max=settings.crashes_max,
+        ),
+        policy=_batch_policy(settings),
+    )
+    policy = ReconcilePolicy(
+        memory_bytes_max=memory_bytes_max,
+        loads_max=settings.loads_max,
+        retry_first_s=settings.retry_first_s,
+        retry_longest_s=settings.retry_longest_s,
+        drain_wait_s=settings.drain_wait_s,
+        evict_wait_s=settings.evict_wait_s,
+        drain_timeout_s=settings.drain_timeout_s,
+    )
+    return Reconciler(residency, loader, policy, clock_s=time.monotonic, chances=random.Random())
+
+
+def _batch_policy(settings: Settings) -> BatchPolicy:
+    return BatchPolicy(
+        rows_max=settings.batch_rows_max,
+        linger_s=settings.linger_s,
+        queue_rows_max=settings.queue_rows_max,
+        queue_bytes_max=settings.queue_bytes_max,
+        executions=settings.instances,
+    )
+
+
+def _memory_bytes_max(settings: Settings) -> int:
+    return settings.memory_bytes_max or int(settings.memory_share * machine.memory_bytes())
+
+
+def _cache_settings(settings: Settings) -> CacheSettings:
+    return CacheSettings(folder=settings.cache_dir, size_bytes_max=settings.cache_bytes_max)
+
+
+def _store_settings(settings: Settings) -> StoreSettings:
+    return StoreSettings(
+        endpoint=settings.s3_endpoint,
+        access_key=settings.s3_access_key,
+        secret_key=settings.s3_secret_key.get_secret_value(),
+        bucket=settings.s3_bucket,
+        secure=settings.s3_secure,
+    )
+
+
+def main() -> int:
+    """Run until SIGTERM or SIGINT; return the exit status."""
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "_".join(str(part) for part in first["loc"]).upper()
+        print(f"SERVEMESH_WORKER_{name}: {first['msg']}", file=sys.stderr)  # noqa: T201
+        return EXIT_USAGE
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run(settings))
+    except ServemeshError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return EXIT_REFUSED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

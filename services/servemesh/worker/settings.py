@@ -1,0 +1,97 @@
+"""What can be set of a worker, from the environment: SERVEMESH_WORKER_*."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from servemesh.names import ID_PATTERN
+
+_ADDRESS = r".+:\d{1,5}"
+_GIB = 1024**3
+
+
+class Settings(BaseSettings):
+    """One worker. Sizes in bytes, times in seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="SERVEMESH_WORKER_", frozen=True, populate_by_name=True)
+
+    instance: str = Field(default="worker", pattern=f"^{ID_PATTERN}$")
+    """The worker's id: unique in the mesh, the same after a restart."""
+    address: str = Field(default="127.0.0.1:0", pattern=_ADDRESS)
+    """Where the gRPC server listens; port 0 takes a free one."""
+    advertise_address: str = Field(default="", pattern=f"^$|{_ADDRESS}")
+    """host:port by which gateways and Envoy reach it; empty is where it listens."""
+    metrics_address: str = Field(default="127.0.0.1:0", pattern=_ADDRESS)
+    """Where Prometheus text and /healthz are served."""
+    server: Literal["native", "grpcio"] = "native"
+    """What speaks HTTP/2."""
+
+    registry_address: str = Field(default="127.0.0.1:9101", pattern=_ADDRESS)
+    nats_url: str = "nats://127.0.0.1:4222"
+    s3_endpoint: str = Field(default="127.0.0.1:9000", pattern=_ADDRESS)
+    s3_access_key: str = ""
+    s3_secret_key: SecretStr = SecretStr("")
+    s3_bucket: str = "servemesh"
+    s3_secure: bool = False
+
+    cache_dir: Path = Path("worker-cache")
+    """Private folder for verified artifacts and the last assignment; kept over restarts."""
+    cache_bytes_max: int = Field(default=20 * _GIB, ge=1024 * 1024)
+    memory_bytes_max: int = Field(default=0, ge=0)
+    """Memory for resident Versions; 0 takes `memory_share` of what the machine has."""
+    memory_share: float = Field(default=0.5, gt=0, le=1)
+    memory_factor: float = Field(default=1.25, ge=1, le=10)
+    """A Version that was never loaded is taken to need this times the size of its files."""
+    loads_max: int = Field(default=4, ge=1, le=64)
+    """Versions loaded at the same time; one place is kept for what callers wait for."""
+    load_wait_s: float = Field(default=300, gt=0, le=3600)
+    """How long a call waits for a load, if its deadline is later."""
+    open_timeout_s: float = Field(default=120, gt=0, le=3600)
+    crashes_max: int = Field(default=3, ge=1, le=100)
+    """After so many deaths in a row while opening an artifact, it is opened no more."""
+    retry_first_s: float = Field(default=0.5, gt=0, le=60)
+    retry_longest_s: float = Field(default=60, gt=0, le=3600)
+
+    providers: Annotated[tuple[str, ...], NoDecode] = ("CPUExecutionProvider",)
+    """onnxruntime execution providers in order of preference, separated by commas."""
+    device_memory_bytes_max: int = Field(default=0, ge=0)
+    """Memory of a device that one model may take; 0 leaves it to the device."""
+    intra_op_threads: int = Field(default=1, ge=0, le=1024)
+    """Threads of one run; 0 leaves it to onnxruntime."""
+    instances: int = Field(default=1, ge=1, le=64)
+    """Runs of one model at the same time."""
+    batch_rows_max: int = Field(default=64, ge=1, le=4096)
+    linger_s: float = Field(default=0, ge=0, le=1)
+    queue_rows_max: int = Field(default=4096, ge=1, le=1_000_000)
+    queue_bytes_max: int = Field(default=256 * 1024 * 1024, ge=1024)
+    message_bytes_max: int = Field(default=64 * 1024 * 1024, ge=1024, le=2**31 - 1)
+
+    lease_interval_s: float = Field(default=2, gt=0, le=60)
+    lease_timeout_s: float = Field(default=2, gt=0, le=60)
+    announce_interval_s: float = Field(default=0.5, gt=0, le=10)
+    drain_wait_s: float = Field(default=1, ge=0, le=60)
+    """Between the word that it leaves and the first refusal: two health checks of Envoy."""
+    evict_wait_s: float = Field(default=0.25, ge=0, le=60)
+    drain_timeout_s: float = Field(default=30, gt=0, le=600)
+    """For the calls under way of a slot that is unloaded."""
+    grace_s: float = Field(default=15, gt=0, le=600)
+    """For the calls under way when the worker stops."""
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    otlp_endpoint: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("SERVEMESH_WORKER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"),
+    )
+    """Collector for traces and metrics; none if not given."""
+    trace_ratio: float = Field(default=0.01, ge=0, le=1)
+
+    @field_validator("providers", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
