@@ -29,7 +29,7 @@ class Settings(BaseSettings):
     """The mesh's one public gRPC port, Envoy's; 0 takes a free one."""
     metrics_port: int = Field(default=8002, ge=0, le=65535)
     """Prometheus page of the whole mesh; 0 takes a free one."""
-    grace_s: float = Field(default=20.0, gt=0, le=300)
+    grace_s: float = Field(default=60.0, gt=0, le=300)
     """A process that has not ended so long after it was told to is killed."""
     scrape_timeout_s: float = Field(default=2.0, gt=0, le=30)
     """A process that does not give its metrics within this time is left out of the page."""

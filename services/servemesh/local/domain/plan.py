@@ -10,6 +10,8 @@ from pathlib import Path
 from servemesh.local.domain.processes import ProcessSpec, Stage
 
 BUCKET = "servemesh"
+MEMORY_SHARE = 0.5
+"""Share of this machine's memory that all workers together may fill with models."""
 _HOST = "127.0.0.1"
 _WEED_PORTS = (
     "s3",
@@ -249,6 +251,7 @@ def _worker(layout: MeshLayout, number: int) -> ProcessSpec:
         REGISTRY_ADDRESS=layout.address("registry"),
         ADVERTISE_ADDRESS=layout.address(name),
         CACHE_DIR=str(layout.data_dir / name),
+        MEMORY_SHARE=f"{MEMORY_SHARE / layout.workers:.6f}",
         **_object_store(layout),
     )
 
