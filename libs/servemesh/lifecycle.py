@@ -1,14 +1,74 @@
-"""The life of a process: background loops, and the signal that ends it."""
+"""The life of a process: its event loop, background loops, clock and waits, and the signal that ends it."""
 
 from __future__ import annotations
 
 import asyncio
+import random
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, NoReturn, Protocol
+
+from servemesh.errors import ServemeshError
 
 Stop = Callable[[], Awaitable[None]]
+
+
+class Clock(Protocol):
+    """The time, for those who must not ask the machine themselves."""
+
+    def now(self) -> datetime:
+        """Return the wall clock in UTC."""
+
+    def monotonic_s(self) -> float:
+        """Return seconds that never go back, for spans and deadlines."""
+
+    async def sleep(self, span_s: float) -> None:
+        """Return after `span_s`."""
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> datetime:
+        """Return the wall clock in UTC."""
+        return datetime.fromtimestamp(time.time_ns() / 1e9, UTC)
+
+    def monotonic_s(self) -> float:
+        """Return seconds that never go back."""
+        return time.monotonic()
+
+    async def sleep(self, span_s: float) -> None:
+        """Return after `span_s`."""
+        await asyncio.sleep(span_s)
+
+
+def run(main: Coroutine[Any, Any, None]) -> NoReturn:
+    """Run `main` on uvloop where it is installed, then exit: 0, or 1 with one line on stderr for an error of ours."""
+    try:
+        import uvloop
+    except ImportError:
+        runner = asyncio.Runner()
+    else:
+        runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+    try:
+        with runner:
+            runner.run(main)
+    except ServemeshError as error:
+        sys.stderr.write(f"{error.reason}: {error.message}\n")
+        sys.exit(1)
+    sys.exit(0)
+
+
+def backoff_s(chance: random.Random, *, first_s: float = 0.1, longest_s: float = 5.0) -> Iterator[float]:
+    """Yield waits without end: each random between 0 and a bound that doubles from `first_s` to `longest_s`."""
+    bound_s = first_s
+    while True:
+        yield chance.uniform(0.0, bound_s)
+        bound_s = min(bound_s * 2, longest_s)
 
 
 @asynccontextmanager

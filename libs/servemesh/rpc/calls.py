@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from types import TracebackType
 from typing import Any
 
 from servemesh.errors import ExpiredError, OverloadedError, UnavailableError
 
 DRAIN_RETRY_S = 0.0  # another worker can take the call at once
 OVERLOAD_RETRY_S = 0.1
-_NEVER_S = 1e9  # grpc's ways of saying "no deadline" are all larger
+NEVER_S = 1e9  # grpc's ways of saying "no deadline" are all larger
 
 
 class CallsInFlight:
@@ -66,37 +65,69 @@ class CallsInFlight:
         return 0
 
 
-class Deadline:
-    """Ends a unary call that its client would let run too long. Entering costs a timer only then."""
+class ImposedDeadline:
+    """Ends tasks that run longer than `allowed_s`: ExpiredError instead of their CancelledError.
 
-    __slots__ = ("_allowed_s", "_expired", "_timer")
+    All tasks get the same time, so that they expire in the order they came, and one timer serves them all:
+    a call pays for a dictionary entry, not for a timer of its own.
+    """
 
-    def __init__(self, remaining_s: float | None, default_s: float, max_s: float) -> None:
-        self._expired = False
+    def __init__(self, allowed_s: float) -> None:
+        self._allowed_s = allowed_s
+        self._expires_at_s: dict[asyncio.Task[Any], float] = {}
+        self._expired: set[asyncio.Task[Any]] = set()
         self._timer: asyncio.TimerHandle | None = None
-        if remaining_s is None or remaining_s > _NEVER_S:
-            self._allowed_s: float | None = default_s
-        else:
-            self._allowed_s = max_s if remaining_s > max_s else None
 
-    def __enter__(self) -> None:
-        if self._allowed_s is not None:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(self._allowed_s, self._expire, asyncio.current_task())
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def enter(self, task: asyncio.Task[Any]) -> None:
+        """Start the clock of `task`."""
+        loop = task.get_loop()
+        self._expires_at_s[task] = expires_at_s = loop.time() + self._allowed_s
         if self._timer is None:
-            return
-        self._timer.cancel()
-        if self._expired and kind is asyncio.CancelledError:
+            self._timer = loop.call_at(expires_at_s, self._expire, loop)
+
+    def leave(self, task: asyncio.Task[Any]) -> None:
+        """Stop the clock of `task`; ExpiredError if it had run out."""
+        self._expires_at_s.pop(task, None)
+        if task in self._expired:
+            self._expired.discard(task)
             raise ExpiredError(
-                f"the call ran {self._allowed_s} s, the longest this server allows for its deadline",
+                f"the call ran for {self._allowed_s} s, the longest that this server allows",
                 reason="DEADLINE_IMPOSED",
                 allowed_s=self._allowed_s,
-            ) from None
+            )
 
-    def _expire(self, task: asyncio.Task[Any]) -> None:
-        self._expired = True
-        task.cancel()
+    def close(self) -> None:
+        """Drop the timer."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = None
+        now_s = loop.time()
+        for task, expires_at_s in list(self._expires_at_s.items()):
+            if expires_at_s > now_s:
+                self._timer = loop.call_at(expires_at_s, self._expire, loop)
+                return
+            del self._expires_at_s[task]
+            self._expired.add(task)
+            task.cancel()
+
+
+class Deadlines:
+    """Which deadline a server imposes on a call: the default, the maximum, or none beside the client's own."""
+
+    def __init__(self, default_s: float, max_s: float) -> None:
+        self._max_s = max_s
+        self._default = ImposedDeadline(default_s)
+        self._max = ImposedDeadline(max_s)
+
+    def imposed(self, remaining_s: float | None) -> ImposedDeadline | None:
+        """Return what to enter, given what the client left us."""
+        if remaining_s is None or remaining_s > NEVER_S:
+            return self._default
+        return self._max if remaining_s > self._max_s else None
+
+    def close(self) -> None:
+        """Drop the timers."""
+        self._default.close()
+        self._max.close()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import grpc
 
 from servemesh.errors import ExpiredError
 from servemesh.observe import traces
+from servemesh.rpc.calls import NEVER_S
 from servemesh.rpc.edge import from_rpc_error
 from servemesh.rpc.limits import DEADLINE_S_DEFAULT, MESSAGE_BYTES_MAX
 from servemesh.rpc.options import channel_options
@@ -32,7 +32,7 @@ def remaining_s(
     A call without a deadline counts as having `deadline_s_default` left, which is what its server gives it.
     """
     left_s = context.time_remaining()
-    if left_s is None or not math.isfinite(left_s) or left_s > 1e9:
+    if left_s is None or left_s > NEVER_S:
         left_s = deadline_s_default
     return max(0.0, left_s * (1 - margin))
 

@@ -7,6 +7,7 @@ messages that cannot be encoded meet our edge instead of grpc's, which sends exc
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
@@ -17,7 +18,7 @@ import grpc
 
 from servemesh.errors import InvalidError, OverloadedError, UnsupportedError
 from servemesh.rpc import edge
-from servemesh.rpc.calls import CallsInFlight, Deadline
+from servemesh.rpc.calls import CallsInFlight, Deadlines
 from servemesh.rpc.limits import Limits
 
 Parse = Callable[[bytes], Any]
@@ -28,6 +29,7 @@ class Layers:
     """What stands between the wire and a handler, shared by all methods of a server."""
 
     calls: CallsInFlight
+    deadlines: Deadlines
     limits: Limits
     sends_pushback: bool  # whether the transport lets us send gRPC's retry trailer
 
@@ -64,8 +66,9 @@ class Registration:
             call = _streaming(inner, requests, encode, layers, counted=counted)
             return kind.make(edge.guarded_stream(call, method, pushback=layers.sends_pushback))
         inner = inner if inspect.iscoroutinefunction(inner) else _unimplemented(method)
-        timed = not kind.request_streaming
-        call = _unary(inner, requests, encode, layers, counted=counted, timed=timed)
+        call = _unary(inner, requests, encode, layers, counted=counted)
+        if not kind.request_streaming:  # an upload may take as long as it moves
+            call = _timed(call, layers.deadlines)
         return kind.make(edge.guarded(call, method, pushback=layers.sends_pushback))
 
 
@@ -86,22 +89,35 @@ class _Kind(NamedTuple):
         return getattr(grpc, f"{self.attribute}_rpc_method_handler")(call)
 
 
-def _unary(handler: Any, parse: Any, encode: Any, layers: Layers, *, counted: bool, timed: bool) -> Any:
+def _unary(handler: Any, parse: Any, encode: Any, layers: Layers, *, counted: bool) -> Any:
     limits, in_flight = layers.limits, layers.calls
 
     async def call(payload: Any, context: Any) -> bytes:
         task = in_flight.enter() if counted else None
         try:
             _check_metadata(context, limits.metadata_bytes_max)
-            if not timed:
-                return _within(encode(await handler(parse(payload), context)), limits)
-            with Deadline(context.time_remaining(), limits.deadline_s_default, limits.deadline_s_max):
-                return _within(encode(await handler(parse(payload), context)), limits)
+            return _within(encode(await handler(parse(payload), context)), limits)
         finally:
             if task is not None:
                 in_flight.leave(task)
 
     return call
+
+
+def _timed(call: Any, deadlines: Deadlines) -> Any:
+    async def timed(payload: Any, context: Any) -> bytes:
+        deadline = deadlines.imposed(context.time_remaining())
+        if deadline is None:
+            return await call(payload, context)
+        task = asyncio.current_task()
+        assert task is not None
+        deadline.enter(task)
+        try:
+            return await call(payload, context)
+        finally:
+            deadline.leave(task)
+
+    return timed
 
 
 def _streaming(handler: Any, parse: Any, encode: Any, layers: Layers, *, counted: bool) -> Any:
@@ -145,7 +161,9 @@ def _parsed_stream(parse: Parse) -> Callable[[AsyncIterator[bytes]], AsyncIterat
 
 
 def _check_metadata(context: Any, size_bytes_max: int) -> None:
-    size_bytes = sum(len(key) + len(value) for key, value in context.invocation_metadata())
+    size_bytes = 0
+    for key, value in context.invocation_metadata():
+        size_bytes += len(key) + len(value)
     if size_bytes > size_bytes_max:
         raise OverloadedError(
             f"the call's metadata is {size_bytes} bytes, at most {size_bytes_max} are taken",

@@ -15,7 +15,7 @@ from servemesh.errors import UnavailableError
 from servemesh.observe import names
 from servemesh.rpc import health as health_service
 from servemesh.rpc import reflection
-from servemesh.rpc.calls import CallsInFlight
+from servemesh.rpc.calls import CallsInFlight, Deadlines
 from servemesh.rpc.health import Health
 from servemesh.rpc.limits import Limits
 from servemesh.rpc.options import server_options
@@ -53,7 +53,8 @@ async def serving(
     limits = limits or Limits()
     calls = CallsInFlight(limits.calls_max)
     server = _server(backend, limits)
-    layers = Layers(calls=calls, limits=limits, sends_pushback=backend is Backend.GRPCIO)
+    deadlines = Deadlines(limits.deadline_s_default, limits.deadline_s_max)
+    layers = Layers(calls=calls, deadlines=deadlines, limits=limits, sends_pushback=backend is Backend.GRPCIO)
     registration = Registration(server, layers, exempt=reflection.SERVICES | {health_service.SERVICE})
     for register in (*registrars, health.register):
         register(registration)
@@ -64,6 +65,7 @@ async def serving(
         yield bound
     finally:
         await _stopped(server, health, calls, limits.drain_wait_s, grace_s)
+        deadlines.close()
 
 
 def _server(backend: Backend, limits: Limits) -> Any:
