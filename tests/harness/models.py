@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+
+from servemesh.tensors.datatypes import DATATYPES
 
 ELEMENT_OF = {
     "BOOL": TensorProto.BOOL,
@@ -96,6 +99,36 @@ def lookup(size: int = 8) -> onnx.ModelProto:
         [helper.make_tensor_value_info("value", TensorProto.FLOAT, ("rows",))],
         [numpy_helper.from_array(np.arange(size, dtype=np.float32), "table")],
     )
+
+
+def doubling(refused: float) -> onnx.ModelProto:
+    """Return a model whose `y` is twice `x` FP32 [rows]; it cannot compute with the value `refused`."""
+    # A value that is refused looks up a row that is not there.
+    return _model(
+        [
+            helper.make_node("Equal", ["x", "refused"], ["is_refused"]),
+            helper.make_node("Cast", ["is_refused"], ["index"], to=TensorProto.INT64),
+            helper.make_node("Gather", ["two", "index"], ["factor"]),
+            helper.make_node("Mul", ["x", "factor"], ["y"]),
+        ],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ("rows",))],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ("rows",))],
+        [
+            numpy_helper.from_array(np.array([2], np.float32), "two"),
+            numpy_helper.from_array(np.array(refused, np.float32), "refused"),
+        ],
+    )
+
+
+def sample(datatype: str, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+    """Return an array of that datatype with some values in it."""
+    dtype = DATATYPES[datatype].dtype
+    numbers = np.arange(np.prod(shape, dtype=int)).reshape(shape)
+    if datatype != "BYTES":
+        return (numbers % 2 if datatype == "BOOL" else numbers).astype(dtype)
+    texts = np.empty(numbers.size, dtype=object)
+    texts[:] = [f"é\x00{number}".encode() for number in numbers.ravel()]
+    return texts.reshape(shape)
 
 
 def scaled() -> onnx.ModelProto:

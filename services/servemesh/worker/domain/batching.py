@@ -122,15 +122,18 @@ class WaitingRoom(Generic[TicketT]):
         lane = self._lanes[key]
         while lane:
             ticket = next(iter(lane.values()))
-            if ticket.expires_s <= now_s:
-                expired.append(ticket)
-            elif batch and ticket.places > room:
+            is_expired = ticket.expires_s <= now_s
+            if batch and not is_expired and ticket.places > room:
                 break
-            else:
-                batch.append(ticket)
-                room -= ticket.places
             lane.popitem(last=False)
             self._left(ticket, lane)
+            if not is_expired:
+                batch.append(ticket)
+                room -= ticket.places
+                continue
+            expired.append(ticket)
+            if not batch:  # the next one here may not be the first in line of all
+                break
         return room
 
     def _left(self, ticket: TicketT, lane: OrderedDict[int, TicketT]) -> None:

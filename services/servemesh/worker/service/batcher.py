@@ -93,6 +93,11 @@ class Batcher:
         return self._rows_max
 
     @property
+    def is_open(self) -> bool:
+        """Whether new calls are taken."""
+        return self._is_open
+
+    @property
     def is_idle(self) -> bool:
         """Whether no call waits and none is run."""
         return not self._running and not self._room.rows
@@ -205,9 +210,7 @@ class Batcher:
                 call.future.set_result(answer)
         if served:
             now_ms = time.time_ns() // 1_000_000
-            self._statistics.batch_ran(
-                outcome, rows=rows, calls=served, calls_ns=served_ns, now_ms=now_ms
-            )
+            self._statistics.batch_ran(outcome, rows=rows, calls=served, calls_ns=served_ns, now_ms=now_ms)
         self._start_batches()
 
     def _leave(self, call: Call) -> None:
