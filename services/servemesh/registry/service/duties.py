@@ -9,15 +9,17 @@ from servemesh.registry.service.ports import Clock, Store
 
 
 class SoleDuty:
-    """Taken from whoever has shown no sign of life for `term_s`, and kept by showing some."""
+    """Taken from whoever has shown no sign of life for `takeover_s`, and kept by three signs in each `term_s`."""
 
-    def __init__(self, store: Store, clock: Clock, name: str, holder: str, *, term_s: float) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, name: str, holder: str, *, term_s: float, takeover_s: float
+    ) -> None:
         self._store = store
         self._clock = clock
         self._name = name
         self._holder = holder
         self._term_s = term_s
-        self._watch = StandstillWatch(term_s)
+        self._watch = StandstillWatch(takeover_s)
         self._beat_at_s: float | None = None
 
     async def holds(self) -> bool:

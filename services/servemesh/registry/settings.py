@@ -1,0 +1,103 @@
+"""What can be set of a registry, from the environment: SERVEMESH_REGISTRY_*."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AliasChoices, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from servemesh.names import ID_PATTERN
+
+_ADDRESS = r".+:\d{1,5}"
+_GIB = 1024**3
+
+
+class Settings(BaseSettings):
+    """One registry. Sizes in bytes, times in seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="SERVEMESH_REGISTRY_", frozen=True, populate_by_name=True)
+
+    instance: str = Field(default="registry", pattern=f"^{ID_PATTERN}$")
+    """Its id, in logs and metrics."""
+    address: str = Field(default="127.0.0.1:0", pattern=_ADDRESS)
+    """Where the gRPC server listens; port 0 takes a free one."""
+    metrics_address: str = Field(default="127.0.0.1:0", pattern=_ADDRESS)
+    """Where Prometheus text and /healthz are served."""
+    grace_s: float = Field(default=10, gt=0, le=600)
+    """For the calls under way when the registry stops."""
+    calls_max: int = Field(default=1_024, ge=1, le=100_000)
+    """Calls in flight."""
+
+    data_dir: Path = Path("registry-data")
+    """Private folder for staged uploads and, unless `database_url` says otherwise, the database."""
+    database_url: SecretStr = SecretStr("")
+    """sqlite:///FILE or postgresql://USER:PASSWORD@HOST:PORT/NAME; empty is registry.db in `data_dir`."""
+    readers_max: int = Field(default=8, ge=1, le=100)
+    """Connections for reading."""
+    writers_max: int = Field(default=8, ge=1, le=100)
+    """Connections for writing; SQLite has one."""
+    busy_timeout_s: float = Field(default=10, gt=0, le=300)
+    """How long a call waits for the database."""
+
+    nats_url: str = "nats://127.0.0.1:4222"
+    s3_endpoint: str = Field(default="127.0.0.1:9000", pattern=_ADDRESS)
+    s3_access_key: str = ""
+    s3_secret_key: SecretStr = SecretStr("")
+    s3_bucket: str = "servemesh"
+    s3_secure: bool = False
+
+    lease_s: float = Field(default=10, gt=0, le=3_600)
+    """A worker that is silent for so long is taken to be gone."""
+    placement_interval_s: float = Field(default=1, gt=0, le=60)
+    """How often placement looks by itself, beside after every change."""
+    demand_idle_s: float = Field(default=300, gt=0, le=86_400)
+    """A Version placed on demand goes when it was not called for so long."""
+    failed_workers_max: int = Field(default=3, ge=1, le=1_000)
+    """A Version that failed on so many workers is tried on no more."""
+
+    relay_interval_s: float = Field(default=0.2, gt=0, le=60)
+    relay_batch_max: int = Field(default=100, ge=1, le=10_000)
+    relay_check_interval_s: float = Field(default=60, gt=0, le=3_600)
+    """How often the relay looks whether the broker still has what it confirmed."""
+    event_retention_s: float = Field(default=600, ge=10, le=86_400)
+    """How long confirmed facts are kept, to be published again if the broker loses them."""
+    duty_term_s: float = Field(default=10, gt=0, le=300)
+    """After so long without a sign of life another registry takes over the relay."""
+    request_retention_s: float = Field(default=86_400, ge=60)
+    """How long answers are kept for repeated calls."""
+
+    models_max: int = Field(default=10_000, ge=1)
+    versions_max: int = Field(default=10_000, ge=1)
+    """Versions of one Model."""
+    aliases_max: int = Field(default=1_000, ge=1)
+    """Aliases of one Model."""
+    workers_max: int = Field(default=1_000, ge=1)
+    demands_max: int = Field(default=1_000, ge=1)
+    """Versions placed on demand."""
+    watchers_max: int = Field(default=256, ge=1)
+    """WatchDeployment calls at a time."""
+    upload_bytes_max: int = Field(default=16 * _GIB, ge=1)
+    """Sum over the files of one Upload."""
+    upload_files_max: int = Field(default=1_024, ge=1)
+    uploads_open_max: int = Field(default=256, ge=1)
+    upload_idle_s: float = Field(default=86_400, ge=1)
+    """An Upload that nobody goes on with is deleted after so long."""
+    sweep_interval_s: float = Field(default=60, gt=0, le=86_400)
+    admission_memory_bytes_max: int = Field(default=8 * _GIB, ge=256 * 1024 * 1024)
+    admission_timeout_s: float = Field(default=180, gt=0, le=3_600)
+    admission_processes_max: int = Field(default=2, ge=1, le=64)
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    otlp_endpoint: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("SERVEMESH_REGISTRY_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"),
+    )
+    """Collector for traces and metrics; none if not given."""
+    trace_ratio: float = Field(default=0.01, ge=0, le=1)
+
+    @property
+    def effective_database_url(self) -> str:
+        """The database to use."""
+        return self.database_url.get_secret_value() or f"sqlite:///{self.data_dir / 'registry.db'}"
