@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 RequestT = TypeVar("RequestT")
 AnswerT = TypeVar("AnswerT")
@@ -35,14 +35,26 @@ async def in_order(
         else:
             await ahead.put(None)
 
-    async with asyncio.TaskGroup() as group:
-        reader = group.create_task(read())
-        while (next_one := await ahead.get()) is not None:
-            answer = next_one if isinstance(next_one, Exception) else await next_one
-            if isinstance(answer, Exception):
-                reader.cancel()
-                break
-            yield answer
-        else:
-            return
-    raise answer
+    failure: Exception | None = None
+    try:
+        async with asyncio.TaskGroup() as group:
+            reader = group.create_task(read())
+            while failure is None and (following := await ahead.get()) is not None:
+                answer = following if isinstance(following, Exception) else await following
+                if isinstance(answer, Exception):
+                    failure = answer
+                else:
+                    yield answer
+            _cancel(reader, ahead)
+    except* GeneratorExit:
+        pass  # whoever iterated has left; the group has cancelled the rest
+    if failure is not None:
+        raise failure
+
+
+def _cancel(reader: asyncio.Task[None], ahead: asyncio.Queue[Any]) -> None:
+    reader.cancel()
+    while not ahead.empty():
+        following = ahead.get_nowait()
+        if isinstance(following, asyncio.Task):
+            following.cancel()
