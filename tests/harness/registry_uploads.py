@@ -30,8 +30,6 @@ from servemesh.rpc import client
 from servemesh.rpc.health import Health
 from servemesh.rpc.server import serving
 
-PIECE_BYTES = 1_000
-
 
 class SetClock:
     """A clock that stands until a test moves it."""
@@ -63,6 +61,7 @@ class UploadBench:
     registry: pb_grpc.RegistryServiceStub
     sweeper: Sweeper
     staging: StagingFiles
+    piece_bytes: int = 1_000
 
     async def opened(self, files: Mapping[str, bytes], **changes: Any) -> pb.Upload:
         """Open an Upload of `files` with their digests."""
@@ -75,7 +74,9 @@ class UploadBench:
 
     async def sent(self, upload: pb.Upload, path: str, data: bytes, offset: int = 0) -> int:
         """Send the bytes of one file from `offset` on."""
-        response = await self.registry.WriteUploadFile(pieces(upload.name, path, data, offset))
+        response = await self.registry.WriteUploadFile(
+            pieces(upload.name, path, data, offset, self.piece_bytes)
+        )
         return int(response.received_bytes)
 
     async def committed(self, upload: pb.Upload) -> pb.CommitUploadResponse:
@@ -97,7 +98,12 @@ class UploadBench:
 
 @asynccontextmanager
 async def upload_bench(
-    folder: Path, blobs: BlobStore, *, clock: SetClock | None = None, limits: UploadLimits | None = None
+    folder: Path,
+    blobs: BlobStore,
+    *,
+    clock: SetClock | None = None,
+    limits: UploadLimits | None = None,
+    piece_bytes: int = 1_000,
 ) -> AsyncIterator[UploadBench]:
     """Serve on what `folder` holds; leave the block and enter it again for a restart."""
     clock, limits, occupied = clock or SetClock(), limits or UploadLimits(), Occupied()
@@ -121,13 +127,14 @@ async def upload_bench(
             registry=pb_grpc.RegistryServiceStub(channel),
             sweeper=Sweeper(catalog, staging, occupied, clock),
             staging=staging,
+            piece_bytes=piece_bytes,
         )
 
 
 async def pieces(
-    name: str, path: str, data: bytes, offset: int = 0
+    name: str, path: str, data: bytes, offset: int = 0, piece_bytes: int = 1_000
 ) -> AsyncIterator[pb.WriteUploadFileRequest]:
     """Yield the messages that carry `data`, of which the first says where it belongs."""
     yield pb.WriteUploadFileRequest(name=name, path=path, offset_bytes=offset)
-    for at in range(0, len(data), PIECE_BYTES):
-        yield pb.WriteUploadFileRequest(data=data[at : at + PIECE_BYTES])
+    for at in range(0, len(data), piece_bytes):
+        yield pb.WriteUploadFileRequest(data=data[at : at + piece_bytes])
