@@ -1,0 +1,77 @@
+"""What the mesh is made of."""
+
+from pathlib import Path
+
+import pytest
+
+from servemesh.local.domain.plan import MeshLayout, MeshPlan, Programs, Secrets, planned, port_names
+from servemesh.local.domain.processes import Stage
+
+
+def a_plan(workers: int = 2) -> MeshPlan:
+    ports = {name: 20_000 + index for index, name in enumerate(port_names(workers))}
+    return planned(
+        MeshLayout(
+            data_dir=Path("/data"),
+            workers=workers,
+            cpus=2,
+            edge_address="127.0.0.1:8001",
+            ports=ports,
+            secrets=Secrets(access_key="the-access-key", secret_key="the-secret-key"),
+            programs=Programs(python=("python",), nats_server="nats-server", weed="weed", envoy="envoy"),
+        )
+    )
+
+
+def test_there_are_as_many_workers_as_asked_for():
+    names = [spec.name for spec in a_plan(workers=3).processes]
+    assert names == ["nats", "weed", "registry", "gateway", "envoy", "worker-1", "worker-2", "worker-3"]
+
+
+def test_no_two_processes_share_an_address():
+    addresses = [spec.address for spec in a_plan(workers=5).processes]
+    assert len(set(addresses)) == len(addresses)
+
+
+def test_nats_writes_to_disk_before_it_acknowledges():
+    config = a_plan().files[Path("/data/nats/nats.conf")]
+    assert "sync_interval: always" in config
+
+
+def test_the_secret_key_stands_on_no_command_line():
+    assert not any("secret-key" in word for spec in a_plan().processes for word in spec.command)
+
+
+def test_a_plan_that_is_printed_shows_no_secret():
+    assert "the-secret-key" not in repr(Secrets(access_key="a", secret_key="the-secret-key"))
+
+
+def test_envoy_waits_for_what_the_gateway_writes_in_this_run():
+    plan = a_plan()
+    envoy = next(spec for spec in plan.processes if spec.name == "envoy")
+    assert envoy.needs_file == "/data/gateway/envoy-bootstrap.json"
+    assert Path(envoy.needs_file) in plan.stale
+
+
+def test_workers_stop_first_and_stores_last():
+    stages = {spec.name: spec.stage for spec in a_plan().processes}
+    order = sorted(stages, key=lambda name: stages[name])
+    assert order[0].startswith("worker")
+    assert {order[-1], order[-2]} == {"nats", "weed"}
+    assert stages["gateway"] == stages["envoy"] == Stage.EDGE
+
+
+@pytest.mark.parametrize("service", ["registry", "gateway", "worker-1"])
+def test_every_service_is_told_where_nats_is(service: str):
+    spec = next(spec for spec in a_plan().processes if spec.name == service)
+    prefix = f"SERVEMESH_{service.split('-')[0].upper()}_"
+    assert spec.environment[f"{prefix}NATS_URL"] == "nats://127.0.0.1:20000"
+
+
+def test_workers_share_half_of_the_memory():
+    shares = [
+        float(spec.environment["SERVEMESH_WORKER_MEMORY_SHARE"])
+        for spec in a_plan(workers=4).processes
+        if spec.name.startswith("worker")
+    ]
+    assert sum(shares) == pytest.approx(0.5)
