@@ -22,7 +22,13 @@ from servemesh.observe import metrics, names, traces
 LINES_MAX = 10_000
 CLOSE_S = 2.0
 _STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-_NOISY = {"asyncio": logging.WARNING, "grpc": logging.WARNING, "pygrpc_native": logging.CRITICAL}
+_NOISY = {
+    "alembic": logging.WARNING,
+    "asyncio": logging.WARNING,
+    "grpc": logging.WARNING,
+    "urllib3": logging.ERROR,
+    "pygrpc_native": logging.CRITICAL,
+}
 
 
 @contextmanager

@@ -172,7 +172,7 @@ def _keep(board: _Board, version: Wanted) -> None:
 
 
 def _fill(board: _Board, version: Wanted, failed_workers_max: int) -> None:
-    """Find places for the replicas that have none, on the less loaded half of the liked Workers first."""
+    """Find places for the replicas that have none, on Workers with less than their share first."""
     placed, failed = board.placed[version.key], board.failed(version.key)
     if len(failed) >= failed_workers_max:
         return
@@ -185,14 +185,18 @@ def _fill(board: _Board, version: Wanted, failed_workers_max: int) -> None:
 
 
 def _improve(board: _Board, version: Wanted) -> None:
-    """Also go where it would rather be, if that Worker has less than its fair share; it leaves later."""
+    """Also go where it would rather be, to relieve a Worker that has more than its share; it leaves there later."""
     placed, failed = board.placed[version.key], board.failed(version.key)
     if not placed or len(placed) != version.replicas:
         return
+    relieved = board.liked(version.key, list(placed))[-1]
+    if board.count[relieved] <= board.fair_share:
+        return
     takers = [worker for worker in board.takers if worker not in failed]
     for worker in board.liked(version.key, takers)[: version.replicas]:
-        if worker not in placed and board.count[worker] < board.fair_share:
-            board.take(worker, version)
+        if worker not in placed and board.count[worker] < board.fair_share and board.take(worker, version):
+            board.count[relieved] -= 1
+            return
 
 
 def _shortfall(board: _Board, version: Wanted) -> Shortfall | None:
