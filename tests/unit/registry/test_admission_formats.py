@@ -64,7 +64,9 @@ def test_a_zip_archive_is_told_by_what_it_holds(members, title):
     assert title in found.title
 
 
-@pytest.mark.parametrize("head", [b"", b"\x08\x09\x12\x07pytorch", b"# a readme", b'{"hidden_size": 384}'])
+@pytest.mark.parametrize(
+    "head", [b"", b"\x08\x09\x12\x07pytorch", b"# a readme", b"cat\ndog\npig\n", b'{"hidden_size": 384}']
+)
 def test_what_is_not_known_has_no_name(head):
     assert foreign_format(a_sample(head)) is None
 

@@ -74,15 +74,15 @@ def _pickle(sample: FileSample) -> bool:
     head = sample.head
     if head[:1] == b"\x80":  # protocol 2 to 5: PROTO, then one of the opcodes that can come first
         framed = head[1:2] in (b"\x04", b"\x05") and head[2:3] == b"\x95"
-        return framed or (
-            head[1:2] in b"\x02\x03\x04\x05" and head[2:3] in b"c}](X\x8a\x8c\x58BCKGJMNU\x88\x89Vq"
-        )
-    return _TEXT_PICKLE.match(head) is not None  # protocol 0 and 1 have no magic: the first opcodes tell
+        return framed or (head[1:2] in b"\x02\x03\x04\x05" and head[2:3] in b"c}](X\x8a\x8cBCKGJMNU\x88\x89V")
+    return _TEXT_PICKLE.match(head) is not None  # protocol 0 and 1 have no magic
 
 
-# Protocol 0 and 1: an import ("cmodule\nname\n"), or MARK or an empty container that is at once put in the memo.
+# Protocol 0 and 1: an import ("cmodule\nname\n") or a container, each followed by what only a pickle goes on with,
+# so that a list of words, one a line, is not taken for one.
 _TEXT_PICKLE = re.compile(
-    rb"\(?c[A-Za-z_][\w.]*\n[A-Za-z_][\w.]*\n|\(i[A-Za-z_][\w.]*\n|\([dlt]p?\d*\n|[\]})]q\x00"
+    rb"\(?c[A-Za-z_][\w.]*\n[A-Za-z_][\w.]*\n(p\d+\n|q[\x00-\x08]|[()\x85\x86])"
+    rb"|\(i[A-Za-z_][\w.]*\n[A-Za-z_][\w.]*\np\d+\n|\([dlt]p\d+\n|[\]})]q\x00"
 )
 
 
