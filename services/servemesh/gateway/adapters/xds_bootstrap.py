@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from envoy.config.bootstrap.v3 import bootstrap_pb2
 from envoy.config.cluster.v3 import cluster_pb2
-from envoy.config.core.v3 import base_pb2, config_source_pb2, grpc_service_pb2
+from envoy.config.core.v3 import address_pb2, base_pb2, config_source_pb2, grpc_service_pb2
 from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
 from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
 from envoy.config.overload.v3 import overload_pb2
@@ -38,7 +39,6 @@ class Start:
     node_id: str
     admin: Address
     gateways: Sequence[Address]  # their ADS servers
-    last_known: Address  # a port of Envoy's own, on loopback
     last_known_path: Path  # the gateway's last tables
     heap_bytes_max: int
     connections_max: int
@@ -46,14 +46,17 @@ class Start:
 
 def bootstrap_json(start: Start) -> str:
     """Return the bootstrap as Envoy reads it."""
-    return json_format.MessageToJson(_bootstrap(start), preserving_proto_field_name=True)
+    return str(json_format.MessageToJson(_bootstrap(start), preserving_proto_field_name=True))
 
 
 def _bootstrap(start: Start) -> bootstrap_pb2.Bootstrap:
     bootstrap = bootstrap_pb2.Bootstrap(
         node=base_pb2.Node(id=start.node_id, cluster="servemesh-edge"),
         static_resources=bootstrap_pb2.Bootstrap.StaticResources(
-            clusters=[_xds_cluster(GATEWAYS, start.gateways), _xds_cluster(LAST_KNOWN, [start.last_known])],
+            clusters=[
+                _xds_cluster(GATEWAYS, [xds.socket_address(address) for address in start.gateways]),
+                _xds_cluster(LAST_KNOWN, [_own_socket(start)]),
+            ],
             listeners=[_last_known_listener(start)],
         ),
         dynamic_resources=bootstrap_pb2.Bootstrap.DynamicResources(
@@ -80,16 +83,20 @@ def _ads() -> config_source_pb2.ApiConfigSource:
     )
 
 
-def _xds_cluster(name: str, addresses: Sequence[Address]) -> cluster_pb2.Cluster:
+def _own_socket(start: Start) -> address_pb2.Address:
+    # In the abstract namespace of Linux: no port to find, no file to leave behind.
+    digest = hashlib.sha256(str(start.last_known_path).encode()).hexdigest()[:16]
+    return address_pb2.Address(pipe=address_pb2.Pipe(path=f"@servemesh-{LAST_KNOWN}-{digest}"))
+
+
+def _xds_cluster(name: str, addresses: Sequence[address_pb2.Address]) -> cluster_pb2.Cluster:
     endpoints = [
-        endpoint_components_pb2.LbEndpoint(
-            endpoint=endpoint_components_pb2.Endpoint(address=xds.socket_address(address))
-        )
+        endpoint_components_pb2.LbEndpoint(endpoint=endpoint_components_pb2.Endpoint(address=address))
         for address in addresses
     ]
     return cluster_pb2.Cluster(
         name=name,
-        type=cluster_pb2.Cluster.STRICT_DNS,
+        type=cluster_pb2.Cluster.STATIC if name == LAST_KNOWN else cluster_pb2.Cluster.STRICT_DNS,
         connect_timeout=xds.seconds(1),
         typed_extension_protocol_options=xds.http2_upstream(ping_interval_s=1.0, ping_timeout_s=2.0),
         load_assignment=endpoint_pb2.ClusterLoadAssignment(
@@ -119,7 +126,7 @@ def _last_known_listener(start: Start) -> listener_pb2.Listener:
     )
     return listener_pb2.Listener(
         name=LAST_KNOWN,
-        address=xds.socket_address(start.last_known),
+        address=_own_socket(start),
         filter_chains=[listener_components_pb2.FilterChain(filters=[filter_])],
     )
 

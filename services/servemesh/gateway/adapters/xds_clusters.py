@@ -35,7 +35,7 @@ def endpoints_of(snapshot: Snapshot) -> list[endpoint_pb2.ClusterLoadAssignment]
     activators = [
         _endpoint(address, {"role": [ACTIVATOR]}) for address in sorted(set(snapshot.neighbours.gateways))
     ]
-    workers = [_worker(endpoint) for endpoint in snapshot.endpoints]
+    workers = [_worker(endpoint) for endpoint in snapshot.endpoints or ()]
     return [_assignment(xds.WORKERS, [*workers, *activators])]
 
 

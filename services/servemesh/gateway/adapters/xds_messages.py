@@ -39,12 +39,15 @@ Tables = Mapping[str, Table]
 
 def tables_of(snapshot: Snapshot) -> Tables:
     """Return the tables by type URL, in the order in which Envoy must learn of them."""
-    return {
+    tables = {
         CLUSTERS: _table(clusters_of(snapshot)),
         ENDPOINTS: _table(endpoints_of(snapshot)),
         LISTENERS: _table(listeners_of(snapshot)),
         ROUTES: _table(routes_of(snapshot)),
     }
+    if snapshot.endpoints is None:
+        del tables[ENDPOINTS]  # an Envoy that has endpoints keeps them
+    return tables
 
 
 def _table(messages: Iterable[Message]) -> Table:

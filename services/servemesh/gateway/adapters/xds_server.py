@@ -32,7 +32,7 @@ class Snapshots(Protocol):
         ...
 
 
-class XdsServer(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):
+class XdsServer(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):  # type: ignore[misc]
     """Serves the state of the world over aggregated streams."""
 
     def __init__(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from envoy.service.discovery.v3 import discovery_pb2
 
 from servemesh.gateway.adapters.xds_messages import Tables
 
-Request = discovery_pb2.DiscoveryRequest
-Response = discovery_pb2.DiscoveryResponse
+Request: TypeAlias = discovery_pb2.DiscoveryRequest
+Response: TypeAlias = discovery_pb2.DiscoveryResponse
 
 
 @dataclass(slots=True, kw_only=True)

@@ -43,6 +43,12 @@ class Membership:
     bus_up_since_s: float | None = None
     listed_s: float | None = None
     listed_ids: frozenset[str] = frozenset()
+    is_restored: bool = False
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether the table says something, if only that there is nobody: somebody is known, or was asked for."""
+        return self.is_restored or bool(self.fleet.by_id) or self.listed_s is not None
 
     def announced(self, worker: Worker, *, sequence: int, now: float) -> Membership:
         """`worker` spoke. Old news, and news of a process that is known to be gone, change nothing."""
@@ -129,4 +135,5 @@ def restored(workers: Iterable[Worker], *, now: float) -> Membership:
     """Return the table of an earlier life of this gateway: believed until the feeds say otherwise."""
     by_id = {worker.worker_id: worker for worker in workers}
     sightings = {worker_id: Sighting(heard_s=now) for worker_id in by_id}
-    return Membership(fleet=Fleet(revision=1 if by_id else 0, by_id=by_id), sightings=sightings)
+    fleet = Fleet(revision=1 if by_id else 0, by_id=by_id)
+    return Membership(fleet=fleet, sightings=sightings, is_restored=True)

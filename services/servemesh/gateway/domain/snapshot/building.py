@@ -18,16 +18,19 @@ from servemesh.gateway.domain.snapshot.values import (
 from servemesh.gateway.domain.traffic import Share, Traffic
 
 
-def snapshot_of(fleet: Fleet, traffic: Traffic, neighbours: Neighbours, policy: EdgePolicy) -> Snapshot:
+def snapshot_of(
+    fleet: Fleet | None, traffic: Traffic, neighbours: Neighbours, policy: EdgePolicy
+) -> Snapshot:
     """Return what the edge shall do, given who holds what and how calls are shared.
 
     A draining worker is not in it; a slot is named only while it is READY; a worker without READY slots is
-    an endpoint nevertheless, so that it has been found healthy when its first slot becomes READY.
+    an endpoint nevertheless, so that it has been found healthy when its first slot becomes READY. Without a
+    fleet, because none is known yet, nothing is said of endpoints.
     """
     return Snapshot(
         neighbours=neighbours,
         policy=policy,
-        endpoints=_endpoints(fleet),
+        endpoints=None if fleet is None else _endpoints(fleet),
         splits=tuple(
             _split(model, shares)
             for model, shares in sorted(traffic.by_model.items())

@@ -53,7 +53,7 @@ class Snapshot:
 
     neighbours: Neighbours
     policy: EdgePolicy = field(default_factory=EdgePolicy)
-    endpoints: tuple[Endpoint, ...] = ()
+    endpoints: tuple[Endpoint, ...] | None = ()  # None while nothing is known of the fleet
     splits: tuple[Split, ...] = ()
 
 

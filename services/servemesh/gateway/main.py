@@ -1,0 +1,239 @@
+"""Builds and runs a gateway: `python -m servemesh.gateway.main`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import sys
+import time
+from contextlib import AsyncExitStack
+from importlib import metadata
+from urllib.parse import urlsplit
+
+import uvloop
+from pydantic import ValidationError
+
+from servemesh.errors import ServemeshError
+from servemesh.events.nats_bus import NatsBus
+from servemesh.events.settings import BusSettings
+from servemesh.gateway.adapters.fleet_feed import BusFeed, ListeningBus, RegistryListing
+from servemesh.gateway.adapters.registry_calls import RegistryCalls
+from servemesh.gateway.adapters.snapshot_file import StateFolder
+from servemesh.gateway.adapters.worker_calls import WorkerCalls
+from servemesh.gateway.adapters.xds_bootstrap import Start, bootstrap_json
+from servemesh.gateway.adapters.xds_server import XdsServer
+from servemesh.gateway.api.oip import OipApi
+from servemesh.gateway.domain.membership import Membership, Patience, restored
+from servemesh.gateway.domain.snapshot.policy import CallLimits, ConnectionLimits, EdgePolicy, Retries
+from servemesh.gateway.domain.snapshot.values import Address, Neighbours, parse_address
+from servemesh.gateway.domain.traffic import Traffic
+from servemesh.gateway.service.activator import ActivationLimits, Activator
+from servemesh.gateway.service.dispatch import Dispatch
+from servemesh.gateway.service.edge import Edge
+from servemesh.gateway.service.fleet_view import LiveFleet
+from servemesh.gateway.service.fleet_watch import FleetWatch, WatchLimits
+from servemesh.gateway.service.mesh import Mesh, MeshLimits
+from servemesh.gateway.service.publication import Publication
+from servemesh.gateway.service.statistics import MeshStatistics
+from servemesh.gateway.service.streams import StreamLimits, Streams
+from servemesh.gateway.settings import Settings
+from servemesh.lifecycle import Stop, background, until_signalled
+from servemesh.observe import names
+from servemesh.observe.setup import setup
+from servemesh.rpc.health import Health
+from servemesh.rpc.limits import Limits
+from servemesh.rpc.server import serving
+
+EXIT_REFUSED = 1
+EXIT_USAGE = 64
+OIP_SERVICE = "inference.GRPCInferenceService"
+XDS_GRACE_S = 0.2  # an Envoy whose stream ends goes on with what it has
+
+_log = logging.getLogger(__name__)
+
+
+async def run(settings: Settings, stop: Stop = until_signalled) -> None:
+    """Serve until `stop` returns, observed and connected to the bus."""
+    async with AsyncExitStack() as stack:
+        observation = await stack.enter_async_context(
+            setup(
+                "gateway",
+                instance=settings.instance,
+                metrics_address=settings.metrics_address,
+                otlp_endpoint=settings.otlp_endpoint,
+                sample_ratio=settings.trace_ratio,
+                log_level=settings.log_level,
+            )
+        )
+        bus_settings = BusSettings(url=settings.nats_url, client_name=settings.instance)
+        bus = await stack.enter_async_context(NatsBus.running(bus_settings))
+        await serve(settings, bus, observation.metrics_address, stop)
+
+
+async def serve(settings: Settings, bus: ListeningBus, metrics_address: str, stop: Stop) -> None:
+    """Serve until `stop` returns. The stack unwinds upwards: refuse, finish, close."""
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        listing = await enter(RegistryListing(settings.registry_address))
+        catalog = await enter(RegistryCalls(settings.registry_address))
+        workers = await enter(WorkerCalls())
+        folder = StateFolder(settings.state_dir)
+        membership, traffic = _recalled(folder)
+        live, publication, health = LiveFleet(membership.fleet), Publication(), Health()
+        statistics = MeshStatistics(
+            live, workers, interval_s=settings.statistics_interval_s, timeout_s=MeshLimits().ask_timeout_s
+        )
+        api = _oip(live, workers, catalog, statistics)
+        limits = _limits(settings)
+        address = await enter(
+            serving(settings.address, [api.register], health=health, limits=limits, grace_s=settings.grace_s)
+        )
+        xds = XdsServer(publication, debounce_s=settings.debounce_s)
+        xds_health = Health()
+        xds_address = await enter(
+            serving(
+                settings.xds_address, [xds.register], health=xds_health, limits=limits, grace_s=XDS_GRACE_S
+            )
+        )
+        neighbours = await _neighbours(settings, address)
+        edge = Edge(live, publication, folder, neighbours=neighbours, policy=_policy(settings))
+        edge.become(membership, traffic)
+        watch = _watch(settings, bus, listing, membership, traffic, edge)
+        folder.write_bootstrap(bootstrap_json(_start(settings, folder, xds_address)))
+        await enter(background(watch.hear, watch.probe, watch.ask, watch.listen, edge.keep, statistics.run))
+        for service in ("", OIP_SERVICE):
+            health.set(service, True)
+        xds_health.set("", True)
+        _log.info(
+            names.READY,
+            extra={"address": address, "metrics_address": metrics_address, "xds_address": xds_address},
+        )
+        await stop()
+        _log.info(names.DRAINING)
+
+
+def _oip(live: LiveFleet, workers: WorkerCalls, catalog: RegistryCalls, statistics: MeshStatistics) -> OipApi:
+    activator = Activator(live, workers, catalog, ActivationLimits())
+    chance = random.Random()
+    return OipApi(
+        metadata.version("servemesh"),
+        Mesh(live, activator, workers, catalog, MeshLimits()),
+        Dispatch(activator, workers, chance),
+        statistics,
+        Streams(live, activator, workers, StreamLimits(), chance),
+    )
+
+
+def _recalled(folder: StateFolder) -> tuple[Membership, Traffic]:
+    kept = folder.recall()
+    if kept is None:
+        return Membership(), Traffic()
+    workers, traffic = kept
+    return restored(workers, now=time.monotonic()), traffic
+
+
+def _watch(
+    settings: Settings,
+    bus: ListeningBus,
+    listing: RegistryListing,
+    membership: Membership,
+    traffic: Traffic,
+    edge: Edge,
+) -> FleetWatch:
+    patience = Patience(silence_s=settings.silence_s, listing_s=3 * settings.listing_interval_s)
+    return FleetWatch(
+        BusFeed(bus),
+        listing,
+        membership=membership,
+        traffic=traffic,
+        limits=WatchLimits(patience=patience, listing_interval_s=settings.listing_interval_s),
+        clock=time.monotonic,
+        changed=edge.become,
+    )
+
+
+async def _neighbours(settings: Settings, address: str) -> Neighbours:
+    own = settings.advertise_address or address
+    collector = urlsplit(settings.otlp_endpoint) if settings.otlp_endpoint else None
+    return Neighbours(
+        edge=parse_address(settings.edge_address),
+        gateways=tuple([await _numeric(peer) for peer in (own, *settings.peers)]),
+        registries=(parse_address(settings.registry_address),),
+        trace_collector=Address(host=collector.hostname, port=collector.port or 4317)
+        if collector is not None and collector.hostname
+        else None,
+    )
+
+
+async def _numeric(text: str) -> Address:
+    """Return the address as Envoy takes it among the workers, where it resolves no names."""
+    address = parse_address(text)
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(address.host, address.port)
+    except OSError:
+        return address
+    return Address(host=str(found[0][4][0]), port=address.port)
+
+
+def _start(settings: Settings, folder: StateFolder, xds_address: str) -> Start:
+    gateways = settings.xds_advertise_addresses or (xds_address,)
+    return Start(
+        node_id=settings.envoy_node_id,
+        admin=parse_address(settings.envoy_admin_address),
+        gateways=[parse_address(gateway) for gateway in gateways],
+        last_known_path=folder.tables_path,
+        heap_bytes_max=settings.envoy_heap_bytes_max,
+        connections_max=settings.envoy_connections_max,
+    )
+
+
+def _policy(settings: Settings) -> EdgePolicy:
+    return EdgePolicy(
+        calls=CallLimits(
+            message_bytes_max=settings.message_bytes_max,
+            metadata_bytes_max=settings.metadata_bytes_max,
+            deadline_default_s=settings.deadline_s_default,
+            deadline_max_s=settings.deadline_s_max,
+        ),
+        connections=ConnectionLimits(streams_max=settings.streams_max),
+        retries=Retries(
+            attempts_max=settings.retries_max,
+            budget_percent=settings.retry_budget_percent,
+            budget_floor=settings.retry_budget_floor,
+        ),
+        pushback_ms=settings.pushback_ms,
+        refuse_compressed=settings.refuse_compressed,
+        trace_percent=100 * settings.trace_ratio,
+    )
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        message_bytes_max=settings.message_bytes_max,
+        metadata_bytes_max=settings.metadata_bytes_max,
+        deadline_s_default=settings.deadline_s_default,
+        deadline_s_max=settings.deadline_s_max,
+    )
+
+
+def main() -> int:
+    """Run until SIGTERM or SIGINT; return the exit status."""
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "_".join(str(part) for part in first["loc"]).upper()
+        print(f"SERVEMESH_GATEWAY_{name}: {first['msg']}", file=sys.stderr)  # noqa: T201
+        return EXIT_USAGE
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run(settings))
+    except ServemeshError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return EXIT_REFUSED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""Publishes what follows from fleet and traffic, and keeps it where the next start finds it."""
+
+from __future__ import annotations
+
+import logging
+from typing import Protocol
+
+from servemesh.errors import UnavailableError
+from servemesh.gateway.domain.fleet import Fleet
+from servemesh.gateway.domain.membership import Membership
+from servemesh.gateway.domain.snapshot.building import snapshot_of
+from servemesh.gateway.domain.snapshot.policy import EdgePolicy
+from servemesh.gateway.domain.snapshot.values import Neighbours, Snapshot
+from servemesh.gateway.domain.traffic import Traffic
+from servemesh.gateway.service.fleet_view import LiveFleet
+from servemesh.gateway.service.publication import Publication
+
+logger = logging.getLogger(__name__)
+
+NOT_KEPT = "snapshot.not_kept"
+
+
+class Shelf(Protocol):
+    """Where the last state is kept over restarts, the gateway's and Envoy's."""
+
+    async def keep(self, fleet: Fleet, traffic: Traffic, snapshot: Snapshot) -> None:
+        """Replace what is kept; UnavailableError if the disk does not take it."""
+        ...
+
+
+class Edge:
+    """Turns every new state of the fleet into a snapshot."""
+
+    def __init__(
+        self,
+        live: LiveFleet,
+        publication: Publication,
+        shelf: Shelf,
+        *,
+        neighbours: Neighbours,
+        policy: EdgePolicy,
+    ) -> None:
+        self._live = live
+        self._publication = publication
+        self._shelf = shelf
+        self._neighbours = neighbours
+        self._policy = policy
+        self._fleet = live.fleet
+        self._traffic = Traffic()
+
+    def become(self, membership: Membership, traffic: Traffic) -> None:
+        """Show `membership` and `traffic`. Who holds what is published once there is proof of it: an empty
+        table must not replace the good one that an Envoy may have.
+        """
+        self._fleet, self._traffic = membership.fleet, traffic
+        self._live.put(membership.fleet)
+        known = membership.fleet if membership.is_proven else None
+        self._publication.put(snapshot_of(known, traffic, self._neighbours, self._policy))
+
+    async def keep(self) -> None:
+        """Write every snapshot with known endpoints to the shelf, for ever."""
+        kept: Snapshot | None = None
+        while True:
+            kept = await self._publication.changed_from(kept)
+            if kept.endpoints is None:
+                continue
+            try:
+                await self._shelf.keep(self._fleet, self._traffic, kept)
+            except UnavailableError as error:
+                logger.warning(NOT_KEPT, extra={"reason": error.reason})

@@ -1,0 +1,91 @@
+"""What can be set of a gateway, from the environment: SERVEMESH_GATEWAY_*."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AliasChoices, Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from servemesh.names import ID_PATTERN
+
+_ADDRESS = r".+:\d{1,5}"
+_MEBIBYTE = 1 << 20
+
+
+class Settings(BaseSettings):
+    """One gateway and the edge that it steers. Sizes in bytes, times in seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="SERVEMESH_GATEWAY_", frozen=True, populate_by_name=True)
+
+    instance: str = Field(default="gateway", pattern=f"^{ID_PATTERN}$")
+    """Unique among the gateways of the mesh."""
+    address: str = Field(default="127.0.0.1:0", pattern=_ADDRESS)
+    """Where the gateway service listens; port 0 takes a free one."""
+    advertise_address: str = Field(default="", pattern=f"^$|{_ADDRESS}")
+    """host:port by which Envoy reaches the gateway service; empty is where it listens."""
+    peers: Annotated[tuple[str, ...], NoDecode] = ()
+    """The other gateway services, as host:port, separated by commas."""
+    metrics_address: str = Field(default="127.0.0.1:0", pattern=_ADDRESS)
+    """Where Prometheus text and /healthz are served."""
+    xds_address: str = Field(default="127.0.0.1:0", pattern=_ADDRESS)
+    """Where Envoys get their tables."""
+    xds_advertise_addresses: Annotated[tuple[str, ...], NoDecode] = ()
+    """Every gateway's xds_address as Envoy reaches it, separated by commas; empty is this one's alone."""
+    registry_address: str = Field(default="127.0.0.1:9101", pattern=_ADDRESS)
+    nats_url: str = "nats://127.0.0.1:4222"
+    state_dir: Path = Path("gateway-state")
+    """Private folder for the last state and Envoy's bootstrap; Envoy must be able to read it."""
+
+    edge_address: str = Field(default="127.0.0.1:8001", pattern=_ADDRESS)
+    """What Envoy listens on: the public address of the mesh. Numeric host."""
+    envoy_admin_address: str = Field(default="127.0.0.1:9901", pattern=_ADDRESS)
+    """Envoy's admin interface. Numeric host; never a public one."""
+    envoy_node_id: str = Field(default="edge", min_length=1, max_length=253)
+    envoy_heap_bytes_max: int = Field(default=4096 * _MEBIBYTE, ge=256 * _MEBIBYTE)
+    """From 98 % of it on, Envoy refuses new calls."""
+    envoy_connections_max: int = Field(default=50_000, ge=1)
+
+    message_bytes_max: int = Field(default=64 * _MEBIBYTE, ge=1024, le=1024 * _MEBIBYTE)
+    metadata_bytes_max: int = Field(default=16 * 1024, ge=4096, le=96 * 1024)
+    deadline_s_default: float = Field(default=30, gt=0, le=3600)
+    deadline_s_max: float = Field(default=300, gt=0, le=86400)
+    streams_max: int = Field(default=1024, ge=1, le=100_000)
+    """Calls at the same time on one client's connection."""
+    retries_max: int = Field(default=4, ge=0, le=10)
+    """How often Envoy sends a call again, to another worker."""
+    retry_budget_percent: float = Field(default=20, ge=0, le=100)
+    retry_budget_floor: int = Field(default=1024, ge=0)
+    """Retries at the same time that need no budget: all calls in flight on a worker that was killed."""
+    pushback_ms: int = Field(default=250, ge=0, le=60_000)
+    """When callers are asked to come back after "nobody can answer"."""
+    refuse_compressed: bool = False
+    """Refuse compressed calls at the edge; else the gateway service answers them."""
+
+    silence_s: float = Field(default=5, gt=0, le=600)
+    """A worker that was not heard for this long on a live bus, and has no lease, is gone."""
+    listing_interval_s: float = Field(default=5, gt=0, le=600)
+    """How often the registry is asked for workers and traffic if it does not tell of a change."""
+    debounce_s: float = Field(default=0.02, ge=0, le=1)
+    """Changes this close together reach Envoy as one."""
+    statistics_interval_s: float = Field(default=2, gt=0, le=60)
+    grace_s: float = Field(default=30, ge=0, le=600)
+    """How long calls in flight may take to end when the gateway stops."""
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    otlp_endpoint: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("SERVEMESH_GATEWAY_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"),
+    )
+    """Collector for traces and metrics, Envoy's spans too; none if not given."""
+    trace_ratio: float = Field(default=0.01, ge=0, le=1)
+
+    @field_validator("peers", "xds_advertise_addresses", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return (
+            tuple(part.strip() for part in value.split(",") if part.strip())
+            if isinstance(value, str)
+            else value
+        )
