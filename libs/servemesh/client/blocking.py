@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -27,6 +28,7 @@ class BlockingRunner:
         self._random = random
         self._channels: dict[str, grpc.Channel] = {}
         self._methods: dict[tuple[str, str], Any] = {}
+        self._answering: set[str] = set()
         self._lock = threading.Lock()
 
     def run(self, operation: Operation[T], timeout_s: float) -> T:
@@ -68,9 +70,13 @@ class BlockingRunner:
             if self._is_open(attempt.address):
                 call = self._method(attempt.address, "unary_unary", type(step.request))
                 try:
-                    return call(step.request, timeout=attempt.left_s(), metadata=attempts.headers())
+                    answer = call(step.request, timeout=attempt.left_s(), metadata=attempts.headers())
                 except grpc.RpcError as error:
+                    self._answering.discard(attempt.address)
                     failure = error
+                else:
+                    self._answering.add(attempt.address)
+                    return answer
             time.sleep(attempt.failed(failure))
 
     def _streamed(self, step: Send | Receive, until_s: float) -> Any:
@@ -91,16 +97,14 @@ class BlockingRunner:
 
     def _is_open(self, address: str) -> bool:
         """Whether to send to `address`: False if it does not let us connect and there are others."""
-        if len(self._addresses) == 1:
+        if len(self._addresses) == 1 or address in self._answering:
             return True
-        ready = grpc.channel_ready_future(self._channel(address))
+        host, _, port = address.rpartition(":")
         try:
-            ready.result(timeout=attempts.FAIL_OVER_S)
-        except grpc.FutureTimeoutError:
+            with socket.create_connection((host.strip("[]"), int(port)), timeout=attempts.FAIL_OVER_S):
+                return True
+        except OSError:
             return False
-        finally:
-            ready.cancel()
-        return True
 
     def _channel(self, address: str) -> grpc.Channel:
         with self._lock:
