@@ -14,6 +14,7 @@ from servemesh.worker.domain import refusals
 from servemesh.worker.domain.batching import BatchPolicy
 from servemesh.worker.domain.signature import ANY_SIZE, Signature
 from servemesh.worker.service.batcher import Batcher
+from servemesh.worker.service.guard import Guard
 from servemesh.worker.service.slots import ReadySlot
 from servemesh.worker.service.statistics import Statistics
 from tests.harness import models
@@ -77,6 +78,7 @@ async def direct_slots(
     """Open `built` models by name, each as version 3, and hold them READY."""
     policy = policy or BatchPolicy()
     async with AsyncExitStack() as stack:
+        guard = stack.enter_context(Guard.running())
         slots = {}
         for name, model in built.items():
             session = await OnnxSession.open(models.saved(model, folder / name), RuntimeOptions())
@@ -84,7 +86,7 @@ async def direct_slots(
             slot = DirectSlot(
                 model=name, version_id=3, signature=signature, policy=policy, statistics=Statistics()
             )
-            batcher = Batcher(session, signature, policy, slot.statistics)
+            batcher = Batcher(session, signature, policy, slot.statistics, guard)
             await stack.enter_async_context(batcher)
             slot.ready = ReadySlot(
                 model=name,

@@ -17,7 +17,8 @@ PRIORITY_DEFAULT = 8
 class BatchPolicy:
     """How the calls of one slot are put together, and how many may wait.
 
-    `rows_max` 1 means that calls run one at a time, whole. `executions` runs go on side by side.
+    `rows_max` 1 means that calls run one at a time, whole. `executions` runs go on side by side. Runs known to
+    take `inline_s_max` at most are made on the event loop; 0 for none.
     """
 
     rows_max: int = 64
@@ -25,6 +26,7 @@ class BatchPolicy:
     queue_rows_max: int = 4096
     queue_bytes_max: int = 256 << 20
     executions: int = 1
+    inline_s_max: float = 0.00015
 
 
 class Ticket:

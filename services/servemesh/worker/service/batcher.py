@@ -4,45 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from servemesh.errors import ExpiredError, UnavailableError
-from servemesh.worker.domain.batching import BatchPolicy, Ticket, WaitingRoom
+from servemesh.worker.domain.batching import BatchPolicy, WaitingRoom
+from servemesh.worker.domain.pace import Pace
 from servemesh.worker.domain.signature import Signature
-from servemesh.worker.service.execution import Array, Outcome, Runtime, Stop, execute
+from servemesh.worker.service.calls import Batch, Call, expired, key_of, leaving
+from servemesh.worker.service.execution import Array, Outcome, Runtime, execute
+from servemesh.worker.service.guard import Guard
 from servemesh.worker.service.statistics import Statistics
 
-
-class Call(Ticket):
-    """One call that waits for its answer."""
-
-    __slots__ = ("arrived_ns", "batch", "future", "inputs", "outputs")
-
-    future: asyncio.Future[list[Array]]
-    inputs: Sequence[Array | None]
-    outputs: tuple[str, ...]
-    arrived_ns: int
-    batch: Batch | None
-
-    @property
-    def is_gone(self) -> bool:
-        """Whether the caller has left."""
-        return self.future.done()
-
-
-class Batch:
-    """Calls that run together."""
-
-    __slots__ = ("abandoned_s", "calls", "stop", "waiting")
-
-    def __init__(self, calls: list[Call]) -> None:
-        self.calls = calls
-        self.waiting = len(calls)
-        self.stop = Stop()
-        self.abandoned_s: float | None = None
+CLOSE_TIMEOUT_S = 1.0
 
 
 class Batcher:
@@ -51,15 +27,26 @@ class Batcher:
     Batches form by themselves while the model runs. A caller who leaves costs its batch-mates nothing; when all
     callers of a batch have left, the run is stopped. If a batch fails, each call is run alone, so that one bad
     row fails one call.
+
+    Runs go to threads. With a guard, runs that are known to be tiny are made on the event loop instead, where
+    they cost less than the way to a thread and back; one that the guard has to stop is run again in a thread,
+    and its model has to show anew that its runs are tiny.
     """
 
     def __init__(
-        self, runtime: Runtime, signature: Signature, policy: BatchPolicy, statistics: Statistics
+        self,
+        runtime: Runtime,
+        signature: Signature,
+        policy: BatchPolicy,
+        statistics: Statistics,
+        guard: Guard | None = None,
     ) -> None:
         self._runtime = runtime
         self._names = tuple(spec.name for spec in signature.inputs)
         self._policy = policy
         self._statistics = statistics
+        self._guard = guard
+        self._pace = Pace(policy.inline_s_max)
         self._rows_max = policy.rows_max if signature.batchable else 1
         self._room: WaitingRoom[Call] = WaitingRoom(policy)
         self._running: set[Batch] = set()
@@ -80,11 +67,15 @@ class Batcher:
     ) -> None:
         self._is_open = False
         for call in self._room.clear():
-            _fail(call, _leaving())
+            call.fail(leaving())
         for batch in self._running:
             batch.stop.stop()
             for call in batch.calls:
-                _fail(call, _leaving())
+                call.fail(leaving())
+        # A kernel that does not heed the stop is left behind in its thread.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._idle.wait()
         self._pool.shutdown(wait=False)
 
     @property
@@ -132,9 +123,9 @@ class Batcher:
         if too much waits already, UnavailableError once the batcher drains.
         """
         if not self._is_open:
-            raise _leaving()
+            raise leaving()
         call = Call(
-            key=_key(inputs, outputs) if self._rows_max > 1 else None,
+            key=key_of(inputs, outputs) if self._rows_max > 1 else None,
             rows=rows,
             size_bytes=sum(array.nbytes for array in inputs if array is not None),
             priority=priority,
@@ -172,27 +163,48 @@ class Batcher:
             self._linger.cancel()
             self._linger = None
         while self._room.rows and len(self._running) < self._policy.executions:
-            calls, expired = self._room.take(self._loop.time(), self._rows_max)
-            for call in expired:
+            calls, late = self._room.take(self._loop.time(), self._rows_max)
+            for call in late:
                 self._statistics.fail.add(time.perf_counter_ns() - call.arrived_ns)
-                _fail(call, _expired())
+                call.fail(expired())
             if calls:
-                self._start(calls)
+                self._start(Batch(calls))
         if self.is_idle:
             self._idle.set()
 
-    def _start(self, calls: list[Call]) -> None:
-        batch = Batch(calls)
-        for call in calls:
-            call.batch = batch
-        self._running.add(batch)
+    def _start(self, batch: Batch) -> None:
         started_ns = time.perf_counter_ns()
+        calls = batch.calls
         self._statistics.queue.add(sum(started_ns - call.arrived_ns for call in calls), len(calls))
-        run = self._pool.submit(execute, self._runtime, self._names, calls, batch.stop)
+        if self._guard is not None and self._pace.is_tiny(batch.size_bytes):
+            self._run_here(batch, self._guard)
+        else:
+            self._run_in_thread(batch)
+
+    def _run_here(self, batch: Batch, guard: Guard) -> None:
+        guard.begin(batch.stop)
+        outcome = execute(self._runtime, self._names, batch.calls, batch.stop)
+        guard.end()
+        if batch.stop.stopped:  # by the guard: no caller could leave meanwhile
+            self._pace.stopped()
+            self._run_in_thread(Batch(batch.calls))
+            return
+        self._pace.ran_here(batch.size_bytes, outcome.duration_s)
+        self._answer(batch, outcome)
+
+    def _run_in_thread(self, batch: Batch) -> None:
+        self._running.add(batch)
+        run = self._pool.submit(execute, self._runtime, self._names, batch.calls, batch.stop)
         run.add_done_callback(lambda run: self._loop.call_soon_threadsafe(self._finish, batch, run.result()))
 
     def _finish(self, batch: Batch, outcome: Outcome) -> None:
         self._running.discard(batch)
+        if outcome.infer_ns:
+            self._pace.ran(batch.size_bytes, outcome.duration_s)
+        self._answer(batch, outcome)
+        self._start_batches()
+
+    def _answer(self, batch: Batch, outcome: Outcome) -> None:
         if outcome.rows_differ:
             self._rows_max = 1
         now_ns = time.perf_counter_ns()
@@ -211,7 +223,6 @@ class Batcher:
         if served:
             now_ms = time.time_ns() // 1_000_000
             self._statistics.batch_ran(outcome, rows=rows, calls=served, calls_ns=served_ns, now_ms=now_ms)
-        self._start_batches()
 
     def _leave(self, call: Call) -> None:
         batch = call.batch
@@ -222,20 +233,3 @@ class Batcher:
         if batch.waiting == 0 and batch in self._running:
             batch.abandoned_s = self._loop.time()
             batch.stop.stop()
-
-
-def _key(inputs: Sequence[Array | None], outputs: tuple[str, ...]) -> Hashable:
-    return outputs, tuple(None if array is None else array.shape[1:] for array in inputs)
-
-
-def _fail(call: Call, error: Exception) -> None:
-    if not call.future.done():
-        call.future.set_exception(error)
-
-
-def _leaving() -> UnavailableError:
-    return UnavailableError("the model is leaving this worker; send the call again", reason="MODEL_DRAINING")
-
-
-def _expired() -> ExpiredError:
-    return ExpiredError("Request timeout expired before the model could run", reason="QUEUE_TIMEOUT")

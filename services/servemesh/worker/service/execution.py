@@ -1,4 +1,4 @@
-"""One run of a batch: inputs brought together, the model run, outputs taken apart. Runs off the event loop."""
+"""One run of a batch: inputs brought together, the model run, outputs taken apart. Blocks."""
 
 from __future__ import annotations
 
@@ -79,6 +79,11 @@ class Outcome:
     input_ns: int = 0
     infer_ns: int = 0
     output_ns: int = 0
+
+    @property
+    def duration_s(self) -> float:
+        """How long it took in all."""
+        return (self.input_ns + self.infer_ns + self.output_ns) / 1e9
 
 
 def execute(runtime: Runtime, names: Sequence[str], calls: Sequence[Part], stop: Stop) -> Outcome:

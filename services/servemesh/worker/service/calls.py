@@ -1,0 +1,62 @@
+"""The calls that a batcher holds, and the batches that it makes of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Hashable, Sequence
+
+from servemesh.errors import ExpiredError, UnavailableError
+from servemesh.worker.domain.batching import Ticket
+from servemesh.worker.service.execution import Array, Stop
+
+
+class Call(Ticket):
+    """One call that waits for its answer."""
+
+    __slots__ = ("arrived_ns", "batch", "future", "inputs", "outputs")
+
+    future: asyncio.Future[list[Array]]
+    inputs: Sequence[Array | None]
+    outputs: tuple[str, ...]
+    arrived_ns: int
+    batch: Batch | None
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the caller has left."""
+        return self.future.done()
+
+    def fail(self, error: Exception) -> None:
+        """Answer with an error, unless the caller has left."""
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+class Batch:
+    """Calls that run together. `abandoned_s` is when the last caller left, None while one is there."""
+
+    __slots__ = ("abandoned_s", "calls", "size_bytes", "stop", "waiting")
+
+    def __init__(self, calls: list[Call]) -> None:
+        self.calls = calls
+        self.waiting = len(calls)
+        self.size_bytes = sum(call.size_bytes for call in calls)
+        self.stop = Stop()
+        self.abandoned_s: float | None = None
+        for call in calls:
+            call.batch = self
+
+
+def key_of(inputs: Sequence[Array | None], outputs: tuple[str, ...]) -> Hashable:
+    """Return what calls must have in common to run together: the outputs wanted and the shape of a row."""
+    return outputs, tuple(None if array is None else array.shape[1:] for array in inputs)
+
+
+def leaving() -> UnavailableError:
+    """Return the error for calls that find the model on its way out."""
+    return UnavailableError("the model is leaving this worker; send the call again", reason="MODEL_DRAINING")
+
+
+def expired() -> ExpiredError:
+    """Return the error for calls whose time was over before they could run."""
+    return ExpiredError("Request timeout expired before the model could run", reason="QUEUE_TIMEOUT")
