@@ -54,8 +54,8 @@ def planned(
     """Return what to load and what to evict for it. `seats` come in order of importance.
 
     What was demanded comes first, in the order of the demands, and may take the place of any idle slot. What was
-    newly assigned may take the place of idle slots that are less important. What was evicted comes back when it
-    is demanded, or into free room: so a fixed assignment never makes slots chase each other.
+    newly assigned may take the place of idle slots that are less important and that no call asked for. What was
+    evicted comes back when it is demanded, or into free room: so slots never chase each other.
     """
     plan = Plan()
     by_name = {seat.slot.name: seat for seat in seats}
@@ -102,7 +102,7 @@ def _candidates(seats: Sequence[Seat], demanded: Sequence[Seat]) -> Iterable[tup
     for place, seat in enumerate(seats):
         if seat.slot.wanted and seat.slot.name not in names:
             gone = [other for other in seats[:place] if other.slot.removed]
-            yield seat, [*gone, *seats[place + 1 :]]
+            yield seat, [*gone, *(other for other in seats[place + 1 :] if not other.slot.asked)]
     for seat in seats:
         if not seat.slot.wanted and seat.slot.name not in names:
             yield seat, ()

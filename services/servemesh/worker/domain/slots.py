@@ -37,8 +37,9 @@ class Slot:
     """One Version in this worker.
 
     `need_bytes` is what it takes when resident: estimated, then measured. `memory_bytes` is what it takes now.
-    `wanted`: it was never resident since it was assigned. `parked`: somebody unloaded it; only a call loads it.
-    `removed`: no longer assigned, and goes once nothing depends on it.
+    `wanted`: it was never resident since it was assigned. `asked`: it is resident because a call asked for it.
+    `parked`: somebody unloaded it; only a call loads it. `removed`: it is no longer assigned, and goes once
+    nothing depends on it.
     """
 
     assigned: AssignedVersion
@@ -46,6 +47,7 @@ class Slot:
     state: SlotState = SlotState.UNLOADED
     memory_bytes: int = 0
     wanted: bool = True
+    asked: bool = False
     parked: bool = False
     removed: bool = False
     reason: str = ""
@@ -58,10 +60,10 @@ class Slot:
         """`models/{model}/versions/{version}`."""
         return self.assigned.version.name
 
-    def loading(self) -> Slot:
+    def loading(self, *, asked: bool = False) -> Slot:
         """Its bytes are being fetched and opened; the memory it will need is set aside."""
         return self._moved(
-            SlotState.LOADING, memory_bytes=self.need_bytes, reason="", message="", parked=False
+            SlotState.LOADING, memory_bytes=self.need_bytes, reason="", message="", parked=False, asked=asked
         )
 
     def warming(self, memory_bytes: int) -> Slot:

@@ -73,9 +73,10 @@ class Reconciler:
                     await awoken(changed, self._next_retry_s())
 
     def _step(self, group: asyncio.TaskGroup) -> None:
+        demanded = self._residency.demanded
         plan = planned(
             self._residency.seats(),
-            self._residency.demanded,
+            demanded,
             memory_bytes_max=self._policy.memory_bytes_max,
             loads_max=self._policy.loads_max,
             now_s=self._clock_s(),
@@ -91,7 +92,7 @@ class Reconciler:
             self._release(name, self._policy.drain_wait_s)
         for name in plan.load:
             if name not in self._lives:
-                self._residency.put(self._residency.get(name).loading())
+                self._residency.put(self._residency.get(name).loading(asked=name in demanded))
                 life = self._lives[name] = _Life()
                 life.task = group.create_task(self._live(name, life), name=f"slot {name}")
 
