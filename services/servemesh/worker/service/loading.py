@@ -12,8 +12,7 @@ from typing import Protocol
 from servemesh.errors import ConflictError, OverloadedError, UnavailableError
 from servemesh.worker.domain.batching import BatchPolicy
 from servemesh.worker.domain.signature import Signature
-from servemesh.worker.domain.slots import Slot
-from servemesh.worker.domain.versions import Version
+from servemesh.worker.domain.versions import AssignedVersion, Version
 from servemesh.worker.service.batcher import Batcher
 from servemesh.worker.service.execution import Runtime
 from servemesh.worker.service.slots import ReadySlot
@@ -68,6 +67,14 @@ class LoadLimits:
     crashes_max: int = 3
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WarmModel:
+    """A model in memory that has run, with what was seen of it."""
+
+    session: Session
+    signature: Signature
+
+
 class Loader:
     """Loads Versions, each within its own bounds."""
 
@@ -87,33 +94,36 @@ class Loader:
         self._policy = policy
 
     @asynccontextmanager
-    async def loaded(
-        self, slot: Slot, statistics: Statistics, warming: Callable[[int], None]
-    ) -> AsyncIterator[ReadySlot]:
-        """Offer the Version of `slot`, ready for calls, for the length of the block.
+    async def loaded(self, version: Version, warming: Callable[[int], None]) -> AsyncIterator[WarmModel]:
+        """Offer the Version, in memory and tried out, for the length of the block.
 
         `warming` is told how much memory the model takes once it is open.
         """
-        version = slot.assigned.version
         self._check_crashes(version)
         async with self._artifacts.holding(version) as folder:
             session = await self._opened(version, folder / version.entry_path)
             try:
                 self._check_memory(version, session.memory_bytes)
                 warming(session.memory_bytes)
-                signature = await self._warmed(session, version)
-                policy = slot.assigned.batching.policy(self._policy)
-                async with Batcher(session, signature, policy, statistics) as batcher:
-                    yield ReadySlot(
-                        model=version.model,
-                        version_id=version.version_id,
-                        signature=signature,
-                        policy=policy,
-                        batcher=batcher,
-                        statistics=statistics,
-                    )
+                yield WarmModel(session=session, signature=await self._warmed(session, version))
             finally:
                 session.close()
+
+    @asynccontextmanager
+    async def answering(
+        self, warm: WarmModel, assigned: AssignedVersion, statistics: Statistics
+    ) -> AsyncIterator[ReadySlot]:
+        """Take calls for a warm model, batched as it is assigned, for the length of the block."""
+        policy = assigned.batching.policy(self._policy)
+        async with Batcher(warm.session, warm.signature, policy, statistics) as batcher:
+            yield ReadySlot(
+                model=assigned.version.model,
+                version_id=assigned.version.version_id,
+                signature=warm.signature,
+                policy=policy,
+                batcher=batcher,
+                statistics=statistics,
+            )
 
     async def _opened(self, version: Version, path: Path) -> Session:
         self._journal.opening(version.sha256)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
 from servemesh.errors import ServemeshError
@@ -13,7 +14,7 @@ from servemesh.observe import names
 from servemesh.worker.domain.residency import planned
 from servemesh.worker.domain.slots import NEVER_S, Slot, SlotState, backoff_s
 from servemesh.worker.service.changes import awoken
-from servemesh.worker.service.loading import Loader, too_large
+from servemesh.worker.service.loading import Loader, WarmModel, too_large
 from servemesh.worker.service.residency import Residency
 from servemesh.worker.service.slots import ReadySlot
 
@@ -41,7 +42,8 @@ class _Life:
     """The task of one slot, and how to end it."""
 
     task: asyncio.Task[None] | None = None
-    released: asyncio.Event = field(default_factory=asyncio.Event)
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
+    is_released: bool = False
     wait_s: float = 0.0
 
 
@@ -90,6 +92,8 @@ class Reconciler:
             self._release(name, self._policy.drain_wait_s)
         for name in self._residency.parked():
             self._release(name, self._policy.drain_wait_s)
+        for name in self._residency.outdated():
+            self._lives[name].woken.set()
         for name in plan.load:
             if name not in self._lives:
                 self._residency.put(self._residency.get(name).loading(asked=name in demanded))
@@ -104,7 +108,8 @@ class Reconciler:
                 self._residency.put(slot)  # nothing resident: it can be forgotten
         elif slot.state is SlotState.READY:
             life.wait_s = wait_s
-            life.released.set()
+            life.is_released = True
+            life.woken.set()
         elif slot.state in (SlotState.LOADING, SlotState.WARMING) and life.task is not None:
             life.task.cancel()
 
@@ -112,18 +117,13 @@ class Reconciler:
         residency = self._residency
         failure: ServemeshError | None = None
         try:
+            version = residency.get(name).assigned.version
             async with self._loader.loaded(
-                residency.get(name),
-                residency.statistics(name),
-                lambda memory_bytes: residency.put(residency.get(name).warming(memory_bytes)),
-            ) as ready:
-                residency.seat_resident(residency.get(name).ready(), ready)
+                version, lambda memory_bytes: residency.put(residency.get(name).warming(memory_bytes))
+            ) as warm:
+                residency.put(residency.get(name).ready())
                 _log.info(names.SLOT_READY, extra={"version": name})
-                await life.released.wait()
-                residency.put(residency.get(name).draining())
-                await asyncio.sleep(life.wait_s)
-                residency.unseat(name)
-                await self._drain(ready)
+                await self._answer(name, life, warm)
         except ServemeshError as error:
             failure = error
         except Exception:  # noqa: BLE001 - one slot's bug does not end the others
@@ -133,6 +133,28 @@ class Reconciler:
             del self._lives[name]
             residency.unseat(name)
             self._end(residency.get(name), failure)
+
+    async def _answer(self, name: str, life: _Life, warm: WarmModel) -> None:
+        """Take calls until released; when the batching policy changes, a new batcher takes over from the old."""
+        residency = self._residency
+        ready: ReadySlot | None = None
+        async with AsyncExitStack() as batchers:
+            while not life.is_released:
+                older, before = batchers.pop_all(), ready
+                async with older:
+                    ready = await batchers.enter_async_context(
+                        self._loader.answering(warm, residency.get(name).assigned, residency.statistics(name))
+                    )
+                    residency.seat_resident(name, ready)
+                    if before is not None:
+                        await self._drain(before)
+                await life.woken.wait()
+                life.woken.clear()
+            residency.put(residency.get(name).draining())
+            await asyncio.sleep(life.wait_s)
+            residency.unseat(name)
+            if ready is not None:
+                await self._drain(ready)
 
     async def _drain(self, ready: ReadySlot) -> None:
         try:

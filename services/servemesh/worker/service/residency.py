@@ -161,11 +161,19 @@ class Residency:
             self._statistics.pop(slot.name, None)
         self._changed()
 
-    def seat_resident(self, slot: Slot, ready: ReadySlot) -> None:
-        """The slot is READY: calls find it from now on."""
+    def outdated(self) -> list[str]:
+        """Return the resident slots whose calls are batched otherwise than is assigned now."""
+        return [
+            name
+            for name, resident in self._residents.items()
+            if resident.slot.policy != self._slots[name].assigned.batching.policy(self._policy)
+        ]
+
+    def seat_resident(self, name: str, ready: ReadySlot) -> None:
+        """Calls find the slot from now on."""
         self._uses += 1
-        self._residents[slot.name] = Resident(slot=ready, used=self._uses)
-        self.put(slot)
+        self._residents[name] = Resident(slot=ready, used=self._uses)
+        self._changed()
 
     def unseat(self, name: str) -> None:
         """Calls do not find the slot any more."""
