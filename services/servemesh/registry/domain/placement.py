@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import groupby
 
 from servemesh.registry.domain.fleet import SlotState, VersionKey, Worker, WorkerState
 
@@ -23,13 +24,17 @@ Holdings = Mapping[str, Sequence[VersionKey]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """A Version that `replicas` Workers should hold. A smaller `tier` and then `rank` is more important."""
+    """A Version that `replicas` Workers should hold. A smaller `tier` and then `rank` is more important.
+
+    It gives way to those of smaller tiers; if `yields`, also to the more important ones of its own.
+    """
 
     key: VersionKey
     replicas: int
     size_bytes: int
     tier: int = 0
     rank: float = 0.0
+    yields: bool = False
 
     @property
     def order(self) -> tuple[int, float, VersionKey]:
@@ -67,8 +72,8 @@ def plan(
     """
     board = _Board(workers, wanted, current)
     ordered = sorted(wanted, key=lambda version: version.order)
-    for tier in sorted({version.tier for version in ordered}):
-        mates = [version for version in ordered if version.tier == tier]
+    for _, group in groupby(ordered, key=lambda version: (version.tier, version.yields and version.key)):
+        mates = list(group)
         for version in mates:
             _keep(board, version)
         for version in mates:

@@ -86,15 +86,19 @@ def _serving(deployment: Deployment, state: FleetState, active: int) -> tuple[Sh
     return next_serving(deployment.serving, wanted, ready, needed)
 
 
+def _last_use(demand: Demand, state: FleetState) -> datetime:
+    """When somebody last asked for the Version or called it."""
+    slots = [worker.slot(demand.key) for worker in state.workers]
+    calls = [slot.call_time for slot in slots if slot is not None and slot.call_time is not None]
+    return max([demand.demand_time, *calls])
+
+
 def _is_live(demand: Demand, state: FleetState, now: datetime, demand_idle_s: float) -> bool:
-    """Whether somebody has asked for it or called it lately, and it still is there to be served."""
+    """Whether it was used lately, and still is there to be served."""
     deployed = any(deployment.model_id == demand.model_id for deployment in state.deployments)
     if not deployed or demand.key not in state.size_bytes:
         return False
-    slots = [worker.slot(demand.key) for worker in state.workers]
-    calls = [slot.call_time for slot in slots if slot is not None and slot.call_time is not None]
-    last = max([demand.demand_time, *calls])
-    return now - last <= timedelta(seconds=demand_idle_s)
+    return now - _last_use(demand, state) <= timedelta(seconds=demand_idle_s)
 
 
 def _wanted(
@@ -108,7 +112,12 @@ def _wanted(
     def want(key: VersionKey, replicas: int, tier: int, rank: float) -> None:
         if replicas and key in state.size_bytes and key not in found:
             found[key] = Wanted(
-                key=key, replicas=replicas, size_bytes=state.size_bytes[key], tier=tier, rank=rank
+                key=key,
+                replicas=replicas,
+                size_bytes=state.size_bytes[key],
+                tier=tier,
+                rank=rank,
+                yields=tier == DEMANDED,
             )
 
     for deployment in state.deployments:
@@ -118,7 +127,7 @@ def _wanted(
         for share in shares(deployment.traffic, state.aliases[deployment.model_id]):
             want((deployment.model_id, share.version_id), replicas, INCOMING, rank)
     for demand in demands:
-        want(demand.key, 1, DEMANDED, -demand.demand_time.timestamp())
+        want(demand.key, 1, DEMANDED, -_last_use(demand, state).timestamp())
     return list(found.values())
 
 
