@@ -1,0 +1,168 @@
+"""How a server stops, says how it is, and describes itself, on both backends."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import grpc
+import pytest
+from google.protobuf.wrappers_pb2 import StringValue
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from servemesh.api.registry.v1 import registry_pb2_grpc
+from servemesh.errors import MissingError, OverloadedError
+from servemesh.rpc import client
+from servemesh.rpc.edge import PUSHBACK_KEY, from_rpc_error
+from servemesh.rpc.health import Health
+from servemesh.rpc.server import Backend, serving
+from tests.harness.served_probe import Served, refused, served_probe
+
+HELLO = StringValue(value="hello")
+Status = health_pb2.HealthCheckResponse
+
+
+@pytest.fixture(params=list(Backend), ids=lambda backend: backend.value)
+def backend(request: pytest.FixtureRequest) -> Backend:
+    return request.param
+
+
+@asynccontextmanager
+async def stopping(backend: Backend, *, grace_s: float = 5.0) -> AsyncIterator[tuple[Served, asyncio.Event]]:
+    """Serve a probe that begins to stop when the event is set, beside the test's own block."""
+    stop, started = asyncio.Event(), asyncio.get_running_loop().create_future()
+
+    async def serve() -> None:
+        async with served_probe(backend, grace_s=grace_s) as served:
+            started.set_result(served)
+            await stop.wait()
+
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        group.create_task(serve())
+        try:
+            yield await started, stop
+        finally:
+            stop.set()
+
+
+async def draining(served: Served) -> None:
+    """Return once health says NOT_SERVING on a watch."""
+    watch = health_pb2_grpc.HealthStub(served.channel).Watch(health_pb2.HealthCheckRequest())
+    try:
+        while (await watch.read()).status != Status.NOT_SERVING:
+            pass
+    finally:
+        watch.cancel()
+
+
+async def test_calls_in_flight_are_answered_and_new_ones_sent_away(backend: Backend):
+    async with stopping(backend) as (served, stop):
+        served.health.set("", True)
+        held = served.stub.hold(HELLO, timeout=30)
+        await served.probe.arrived.wait()
+        stop.set()
+        await draining(served)
+        error = await refused(served.stub.echo(HELLO, timeout=5))
+        served.probe.go.set()
+        assert await held == HELLO
+    assert error.code() is grpc.StatusCode.UNAVAILABLE
+    assert from_rpc_error(error).reason == "DRAINING"
+    if backend is Backend.GRPCIO:
+        assert dict(error.trailing_metadata())[PUSHBACK_KEY] == "0"
+
+
+async def test_a_call_that_outlasts_the_grace_is_unavailable(backend: Backend):
+    async with stopping(backend, grace_s=0.05) as (served, stop):
+        held = served.stub.hold(HELLO, timeout=30)
+        await served.probe.arrived.wait()
+        stop.set()
+        error = await refused(held)
+    assert served.probe.cancelled.is_set()
+    assert error.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_a_watcher_does_not_hold_up_a_stop(backend: Backend):
+    async with stopping(backend, grace_s=60) as (served, stop):
+        watch = health_pb2_grpc.HealthStub(served.channel).Watch(health_pb2.HealthCheckRequest())
+        await watch.read()
+        stop.set()
+
+
+async def test_health_starts_not_serving_and_follows_each_service(backend: Backend):
+    async with served_probe(backend) as served:
+        stub = health_pb2_grpc.HealthStub(served.channel)
+        assert await status_of(stub.Check(health_pb2.HealthCheckRequest())) == Status.NOT_SERVING
+        served.health.set("", True)
+        served.health.set("models/m", True)
+        assert await status_of(stub.Check(health_pb2.HealthCheckRequest())) == Status.SERVING
+        served.health.set("models/m", False)
+        named = health_pb2.HealthCheckRequest(service="models/m")
+        assert await status_of(stub.Check(named)) == Status.NOT_SERVING
+        listed = await stub.List(health_pb2.HealthListRequest(), timeout=5)
+        assert set(listed.statuses) == {"", "models/m"}
+        served.health.remove("models/m")
+        with pytest.raises(MissingError):
+            await client.call(stub.Check, named, timeout_s=5)
+
+
+async def test_a_watch_of_an_unknown_service_stays_open_until_it_is_known(backend: Backend):
+    async with served_probe(backend) as served, asyncio.timeout(10):
+        watch = health_pb2_grpc.HealthStub(served.channel).Watch(health_pb2.HealthCheckRequest(service="m"))
+        assert (await watch.read()).status == Status.SERVICE_UNKNOWN
+        served.health.set("m", True)
+        assert (await watch.read()).status == Status.SERVING
+        served.health.remove("m")
+        assert (await watch.read()).status == Status.SERVICE_UNKNOWN
+        watch.cancel()
+
+
+async def test_watchers_beyond_the_bound_are_refused(backend: Backend):
+    health = Health(watchers_max=1)
+    request = health_pb2.HealthCheckRequest()
+    async with (
+        serving("127.0.0.1:0", [], health=health, backend=backend) as address,
+        client.channel(address) as channel,
+        asyncio.timeout(10),
+    ):
+        stub = health_pb2_grpc.HealthStub(channel)
+        first = stub.Watch(request)
+        await first.read()
+        error = await refused(stub.Watch(request).read())
+        first.cancel()
+    assert isinstance(from_rpc_error(error), OverloadedError)
+
+
+async def test_buf_curl_lists_and_describes_and_calls_what_a_server_offers(backend: Backend):
+    def register(server: object) -> None:
+        registry_pb2_grpc.add_RegistryServiceServicer_to_server(
+            registry_pb2_grpc.RegistryServiceServicer(), server
+        )
+
+    service = "servemesh.api.registry.v1.RegistryService"
+    async with serving("127.0.0.1:0", [register], health=Health(), backend=backend) as address:
+        listed = await buf_curl(f"http://{address}", "--list-methods")
+        called = await buf_curl(f"http://{address}/grpc.health.v1.Health/Check", "-d", "{}")
+        refused_call = await buf_curl(f"http://{address}/{service}/GetModel", "-d", "{}")
+    assert f"{service}/GetModel" in listed
+    assert "NOT_SERVING" in called
+    assert "unimplemented" in refused_call
+
+
+async def buf_curl(url: str, *arguments: str) -> str:
+    """Return what `buf curl` prints, on both streams."""
+    buf = shutil.which("buf", path=str(Path(sys.executable).parent))
+    assert buf is not None
+    command = [buf, "curl", "--protocol", "grpc", "--http2-prior-knowledge", *arguments, url]
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    output, _ = await process.communicate()
+    return output.decode()
+
+
+async def status_of(call: Awaitable[health_pb2.HealthCheckResponse]) -> int:
+    return (await call).status
