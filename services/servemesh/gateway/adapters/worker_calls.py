@@ -46,7 +46,10 @@ class WorkerCalls:
     ) -> pb.ModelInferResponse:
         """Run one inference call."""
         stub = await self._oip(address)
-        return await client.call(stub.ModelInfer, request, timeout_s=timeout_s, metadata=tuple(metadata))
+        response: pb.ModelInferResponse = await client.call(
+            stub.ModelInfer, request, timeout_s=timeout_s, metadata=tuple(metadata)
+        )
+        return response
 
     @asynccontextmanager
     async def stream(self, address: str) -> AsyncIterator[WorkerCallStream]:
@@ -62,18 +65,27 @@ class WorkerCalls:
         self, address: str, request: pb.ModelMetadataRequest, *, timeout_s: float
     ) -> pb.ModelMetadataResponse:
         """Ask for a model's inputs and outputs."""
-        return await client.call((await self._oip(address)).ModelMetadata, request, timeout_s=timeout_s)
+        response: pb.ModelMetadataResponse = await client.call(
+            (await self._oip(address)).ModelMetadata, request, timeout_s=timeout_s
+        )
+        return response
 
     async def model_config(
         self, address: str, request: pb.ModelConfigRequest, *, timeout_s: float
     ) -> pb.ModelConfigResponse:
         """Ask how a model is served."""
-        return await client.call((await self._oip(address)).ModelConfig, request, timeout_s=timeout_s)
+        response: pb.ModelConfigResponse = await client.call(
+            (await self._oip(address)).ModelConfig, request, timeout_s=timeout_s
+        )
+        return response
 
     async def model_statistics(self, address: str, *, timeout_s: float) -> pb.ModelStatisticsResponse:
         """Ask what all models of the worker have done."""
         method = (await self._oip(address)).ModelStatistics
-        return await client.call(method, pb.ModelStatisticsRequest(), timeout_s=timeout_s)
+        response: pb.ModelStatisticsResponse = await client.call(
+            method, pb.ModelStatisticsRequest(), timeout_s=timeout_s
+        )
+        return response
 
     async def load_slot(self, address: str, model: str, version_id: int, *, timeout_s: float) -> None:
         """Make an assigned Version resident."""

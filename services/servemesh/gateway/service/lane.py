@@ -98,10 +98,10 @@ class Lane:
         for request in tuple(self._unanswered):
             await stream.write(request)
         while not self._ended and self._holds(address):
-            request = await self._inbox.get()
-            self._take(request)
-            if request is not None:
-                await stream.write(request)
+            taken = await self._inbox.get()
+            self._take(taken)
+            if taken is not None:
+                await stream.write(taken)
         await stream.done_writing()
 
     def _holds(self, address: str) -> bool:
