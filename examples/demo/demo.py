@@ -62,7 +62,7 @@ def _serve(client: Client, name: str, path: Path) -> None:
     deployment = client.deploy(name, replicas=WORKERS, wait_s=READY_S)
     _say(
         name,
-        f"version {version.version}, {version.size_bytes / 2**20:.1f} MiB pushed in {pushed_s - start_s:.1f} s; "
+        f"version {version.version}, {version.size_bytes / 1024:,.0f} KiB pushed in {pushed_s - start_s:.1f} s; "
         f"on {deployment.ready_replicas} workers after {time.monotonic() - pushed_s:.1f} s more",
     )
 

@@ -58,6 +58,17 @@ class DemoMesh:
             assert self._process.stdout is not None
             self._process.stdout.close()
 
+    @property
+    def pid(self) -> int:
+        """Process id of `servemesh up`."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def folder(self) -> Path:
+        """The data folder."""
+        return self._folder
+
     def status(self) -> dict[str, Any]:
         """Return what `servemesh status --json` says."""
         answer = subprocess.run(

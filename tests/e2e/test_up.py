@@ -1,0 +1,180 @@
+"""`servemesh up` as a user runs it: what it starts, heals, refuses and ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+import psutil
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from examples.demo.mesh import SERVEMESH, DemoMesh
+from examples.demo.models import Digits
+from servemesh.client import Client, RetryPolicy
+from servemesh.errors import ServemeshError
+from tests.harness.waiting import blocking_until
+
+HEAL_S = 30.0
+PROCESSES = ("nats", "weed", "registry", "gateway", "envoy", "worker-1", "worker-2")
+
+
+def servemesh(*words: str, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*SERVEMESH, *words], capture_output=True, text=True, check=False, timeout=timeout_s
+    )
+
+
+def pids_of(mesh: DemoMesh) -> list[int]:
+    status = json.loads((mesh.folder / "runtime.json").read_text())
+    return [status["pid"], *(process["pid"] for process in status["processes"] if process["pid"])]
+
+
+class Caller:
+    """Calls a model again and again from a thread; keeps how many calls went well and what failed."""
+
+    def __init__(self, address: str, digits: Digits, *, attempts_max: int) -> None:
+        self.answered = 0
+        self.failures: list[ServemeshError] = []
+        self.slowest_s = 0.0
+        self._address = address
+        self._digits = digits
+        self._policy = RetryPolicy(attempts_max=attempts_max, delay_s_max=0.5)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="caller")
+
+    def __enter__(self) -> Caller:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        with Client(self._address, retry=self._policy) as client:
+            while not self._stop.is_set():
+                start_s = time.monotonic()
+                try:
+                    client.infer("digits", {"image": self._digits.images[:4]}, timeout_s=20)
+                    self.answered += 1
+                except ServemeshError as error:
+                    self.failures.append(error)
+                self.slowest_s = max(self.slowest_s, time.monotonic() - start_s)
+
+
+def test_every_process_and_slot_is_listed(user_mesh: DemoMesh):
+    status = user_mesh.status()
+    assert {process["name"] for process in status["processes"]} == set(PROCESSES)
+    assert all(psutil.pid_exists(process["pid"]) for process in status["processes"])
+    slots = [(slot["model"], slot["state"]) for worker in status["workers"] for slot in worker["slots"]]
+    assert slots == [("digits", "READY")] * 2
+
+
+def test_a_pushed_model_answers(user_mesh: DemoMesh, digits: Digits):
+    with Client(user_mesh.address) as client:
+        labels = client.infer("digits", {"image": digits.images})["label"]
+    assert (labels.ravel() == digits.labels).mean() > 0.9
+
+
+def test_the_metrics_of_the_whole_mesh_are_one_valid_page(user_mesh: DemoMesh):
+    address = user_mesh.status()["metrics_address"]
+    with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as page:
+        families = list(text_string_to_metric_families(page.read().decode()))
+    seen = {sample.labels.get("process") for family in families for sample in family.samples}
+    assert {"registry", "gateway", "envoy", "worker-1", "worker-2"} <= seen
+    assert len({family.name for family in families}) == len(families)
+
+
+def test_a_second_mesh_on_the_same_folder_is_refused(user_mesh: DemoMesh):
+    answer = servemesh("up", "--data-dir", str(user_mesh.folder), "--port", "0", "--metrics-port", "0")
+    assert answer.returncode == 1
+    assert "already runs" in answer.stderr
+    assert user_mesh.status()["ready"]
+
+
+@pytest.mark.parametrize("option", ["--port", "--metrics-port"])
+def test_a_taken_port_is_named(tmp_path: Path, option: str):
+    ports = {"--port": "0", "--metrics-port": "0"}
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        ports[option] = str(taken.getsockname()[1])
+        words = [word for pair in ports.items() for word in pair]
+        answer = servemesh("up", "--data-dir", str(tmp_path), *words)
+    assert answer.returncode == 1
+    assert ports[option] in answer.stderr
+    assert option in answer.stderr
+
+
+@pytest.mark.timeout(240)
+def test_kill_9_of_any_process_heals_and_calls_go_on(own_mesh: DemoMesh, digits: Digits):
+    for name in PROCESSES:
+        # A killed Envoy is the client's connection itself: there, and only there, the client retries.
+        attempts_max = 10 if name == "envoy" else 1
+        with Caller(own_mesh.address, digits, attempts_max=attempts_max) as caller:
+            blocking_until(lambda caller=caller: caller.answered >= 5, 10)
+            pid = own_mesh.process(name)["pid"]
+            os.kill(pid, signal.SIGKILL)
+            own_mesh.until_ready(HEAL_S, other_pid=pid)
+            answered = caller.answered
+            blocking_until(lambda caller=caller, answered=answered: caller.answered > answered + 5, 10)
+        assert not caller.failures, f"after kill -9 of {name}: {caller.failures[0]!r}"
+
+
+@pytest.mark.timeout(120)
+def test_what_was_acknowledged_survives_kill_9_of_the_stores(own_mesh: DemoMesh, digits: Digits):
+    with Client(own_mesh.address) as client:
+        client.set_alias("digits", "prod", 1)
+        for name in ("registry", "weed", "nats"):
+            pid = own_mesh.process(name)["pid"]
+            os.kill(pid, signal.SIGKILL)
+            own_mesh.until_ready(HEAL_S, other_pid=pid)
+        assert client.alias("digits", "prod").version == 1
+        assert client.push("digits", digits.model).version == 2
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_end_leaves_nothing_running(tmp_path: Path, number: signal.Signals):
+    with DemoMesh(tmp_path, workers=1) as mesh:
+        pids = pids_of(mesh)
+        os.kill(mesh.pid, number)
+        blocking_until(lambda: not any(psutil.pid_exists(pid) for pid in pids), 60)
+
+
+@pytest.mark.timeout(120)
+def test_kill_9_of_the_supervisor_leaves_nothing_running(tmp_path: Path):
+    with DemoMesh(tmp_path, workers=1) as mesh:
+        pids = pids_of(mesh)
+        os.kill(pids[0], signal.SIGKILL)
+        blocking_until(lambda: not any(psutil.pid_exists(pid) for pid in pids), 20)
+
+
+@pytest.mark.timeout(120)
+def test_a_stopped_mesh_comes_back_with_everything_it_had(tmp_path: Path, digits: Digits):
+    with DemoMesh(tmp_path, workers=1) as mesh, Client(mesh.address) as client:
+        client.push("digits", digits.model)
+        client.deploy("digits", wait_s=60)
+    with DemoMesh(tmp_path, workers=1) as mesh, Client(mesh.address) as client:
+        client.deploy("digits", wait_s=60)
+        assert len(client.infer("digits", {"image": digits.images[:3]})["label"]) == 3
+
+
+@pytest.mark.timeout(120)
+def test_a_detached_mesh_is_ended_by_down(tmp_path: Path):
+    folder = str(tmp_path)
+    up = servemesh("up", "--data-dir", folder, "--port", "0", "--metrics-port", "0", "--detach", "--json")
+    assert up.returncode == 0, up.stderr
+    pids = [json.loads(up.stdout)["pid"], *(item["pid"] for item in json.loads(up.stdout)["processes"])]
+    assert "ready" in servemesh("logs", "registry", "--data-dir", folder).stdout
+    assert servemesh("down", "--data-dir", folder).returncode == 0
+    assert not any(psutil.pid_exists(pid) for pid in pids)
+    assert servemesh("down", "--data-dir", folder).returncode == 0
