@@ -70,8 +70,8 @@ class RegistryListing:
 
     async def __aenter__(self) -> Self:
         self._channel = client.channel(self._address)
-        self._fleet: Any = fleet_pb2_grpc.FleetServiceStub(self._channel)  # type: ignore[no-untyped-call]
-        self._registry: Any = registry_pb2_grpc.RegistryServiceStub(self._channel)  # type: ignore[no-untyped-call]
+        self._fleet: Any = fleet_pb2_grpc.FleetServiceStub(self._channel)
+        self._registry: Any = registry_pb2_grpc.RegistryServiceStub(self._channel)
         return self
 
     async def __aexit__(self, *error: object) -> None:

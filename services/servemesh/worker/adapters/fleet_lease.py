@@ -16,7 +16,7 @@ class FleetLease:
     """Satisfies leasing.Fleet."""
 
     def __init__(self, connection: grpc.aio.Channel, *, timeout_s: float) -> None:
-        self._stub = pb_grpc.FleetServiceStub(connection)  # type: ignore[no-untyped-call]
+        self._stub = pb_grpc.FleetServiceStub(connection)
         self._timeout_s = timeout_s
 
     @classmethod
