@@ -13,6 +13,7 @@ from servemesh.worker.adapters.onnx_session import OnnxSession, RuntimeOptions
 from servemesh.worker.domain import refusals
 from servemesh.worker.domain.batching import BatchPolicy
 from servemesh.worker.domain.signature import ANY_SIZE, Signature
+from servemesh.worker.service.batch_metrics import BatchMetrics
 from servemesh.worker.service.batcher import Batcher
 from servemesh.worker.service.guard import Guard
 from servemesh.worker.service.slots import ReadySlot
@@ -86,7 +87,9 @@ async def direct_slots(
             slot = DirectSlot(
                 model=name, version_id=3, signature=signature, policy=policy, statistics=Statistics()
             )
-            batcher = Batcher(session, signature, policy, slot.statistics, guard)
+            batcher = Batcher(
+                session, signature, policy, slot.statistics, guard, BatchMetrics(name, slot.version_id)
+            )
             await stack.enter_async_context(batcher)
             slot.ready = ReadySlot(
                 model=name,

@@ -66,6 +66,29 @@ WORKER_MEMORY_MAX = Metric(
 WORKER_CACHE_USED = Metric(
     name="servemesh.worker.cache.used", help="Disk that verified artifacts take.", unit=BYTES
 )
+WORKER_CALLS = Metric(
+    name="servemesh.worker.calls",
+    help="Calls that were run, by outcome: answered or failed.",
+    labels=("model", "version", "outcome"),
+)
+WORKER_BATCH_ROWS = Metric(
+    name="servemesh.worker.batch.rows",
+    help="Rows that ran together.",
+    labels=("model", "version"),
+    buckets=tuple(float(1 << power) for power in range(13)),
+)
+WORKER_BATCH_DURATION = Metric(
+    name="servemesh.worker.batch.duration",
+    help="Time from the first input of a batch to its last output.",
+    labels=("model", "version"),
+    unit=SECONDS,
+)
+WORKER_QUEUE_DURATION = Metric(
+    name="servemesh.worker.queue.duration",
+    help="Time that calls waited for a batch, in all.",
+    labels=("model", "version"),
+    unit=SECONDS,
+)
 
 # Log events of the worker.
 ASSIGNED = "assigned"  # with revision and versions: what this worker is to hold

@@ -39,6 +39,7 @@ from servemesh.worker.domain.batching import BatchPolicy
 from servemesh.worker.service.announcer import Announcer
 from servemesh.worker.service.catalog import Catalog
 from servemesh.worker.service.gauges import SlotGauges
+from servemesh.worker.service.guard import Guard
 from servemesh.worker.service.identity import Identity
 from servemesh.worker.service.inference import Inference
 from servemesh.worker.service.leasing import LeaseKeeper
@@ -89,7 +90,8 @@ async def serve(
         health = Health()
         residency = _residency(settings, health)
         identity = _identity(settings, residency, metrics_address)
-        reconciler = _reconciler(settings, residency, cache)
+        guard = stack.enter_context(Guard.running())
+        reconciler = _reconciler(settings, residency, cache, guard)
         announcer = Announcer(bus, identity, residency.changes, interval_s=settings.announce_interval_s)
         keeper = LeaseKeeper(
             fleet,
@@ -98,6 +100,7 @@ async def serve(
             residency,
             identity,
             interval_s=settings.lease_interval_s,
+            pause_s=settings.lease_pause_s,
             chances=random.Random(),
         )
         await keeper.recall()
@@ -167,7 +170,7 @@ def _residency(settings: Settings, health: Health) -> Residency:
     )
 
 
-def _reconciler(settings: Settings, residency: Residency, cache: DiskCache) -> Reconciler:
+def _reconciler(settings: Settings, residency: Residency, cache: DiskCache, guard: Guard) -> Reconciler:
     memory_bytes_max = _memory_bytes_max(settings)
     options = RuntimeOptions(
         providers=settings.providers,
@@ -184,6 +187,7 @@ def _reconciler(settings: Settings, residency: Residency, cache: DiskCache) -> R
             crashes_max=settings.crashes_max,
         ),
         policy=_batch_policy(settings),
+        guard=guard,
     )
     policy = ReconcilePolicy(
         memory_bytes_max=memory_bytes_max,
@@ -204,6 +208,7 @@ def _batch_policy(settings: Settings) -> BatchPolicy:
         queue_rows_max=settings.queue_rows_max,
         queue_bytes_max=settings.queue_bytes_max,
         executions=settings.instances,
+        inline_s_max=settings.inline_s_max,
     )
 
 

@@ -68,9 +68,13 @@ class Settings(BaseSettings):
     linger_s: float = Field(default=0, ge=0, le=1)
     queue_rows_max: int = Field(default=4096, ge=1, le=1_000_000)
     queue_bytes_max: int = Field(default=256 * 1024 * 1024, ge=1024)
+    inline_s_max: float = Field(default=0.00015, ge=0, le=0.01)
+    """Runs known to take no longer are made on the event loop; 0 makes all of them in threads."""
     message_bytes_max: int = Field(default=64 * 1024 * 1024, ge=1024, le=2**31 - 1)
 
     lease_interval_s: float = Field(default=2, gt=0, le=60)
+    lease_pause_s: float = Field(default=0.1, ge=0, le=10)
+    """At least so long between two renewals, however much changes."""
     lease_timeout_s: float = Field(default=2, gt=0, le=60)
     announce_interval_s: float = Field(default=0.5, gt=0, le=10)
     drain_wait_s: float = Field(default=1, ge=0, le=60)

@@ -190,12 +190,11 @@ async def test_a_draining_batcher_answers_what_it_has_and_takes_nothing_new() ->
 
 async def test_leaving_the_batcher_fails_who_still_waits() -> None:
     runtime = SteppedRuntime()
-    async with asyncio.TaskGroup() as callers:
-        async with batching(runtime) as batcher:
-            runs = callers.create_task(refusal(infer(batcher, 1)))
-            await started(runtime)
-            waits = callers.create_task(refusal(infer(batcher, 2)))
-            await waiting(batcher, 1)
+    async with asyncio.TaskGroup() as callers, batching(runtime) as batcher:
+        runs = callers.create_task(refusal(infer(batcher, 1)))
+        await started(runtime)
+        waits = callers.create_task(refusal(infer(batcher, 2)))
+        await waiting(batcher, 1)
     assert isinstance(runs.result(), UnavailableError)
     assert isinstance(waits.result(), UnavailableError)
 

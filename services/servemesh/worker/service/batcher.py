@@ -13,6 +13,7 @@ from typing import Self
 from servemesh.worker.domain.batching import BatchPolicy, WaitingRoom
 from servemesh.worker.domain.pace import Pace
 from servemesh.worker.domain.signature import Signature
+from servemesh.worker.service.batch_metrics import BatchMetrics
 from servemesh.worker.service.calls import Batch, Call, expired, key_of, leaving
 from servemesh.worker.service.execution import Array, Outcome, Runtime, execute
 from servemesh.worker.service.guard import Guard
@@ -40,12 +41,14 @@ class Batcher:
         policy: BatchPolicy,
         statistics: Statistics,
         guard: Guard | None = None,
+        metrics: BatchMetrics | None = None,
     ) -> None:
         self._runtime = runtime
         self._names = tuple(spec.name for spec in signature.inputs)
         self._policy = policy
         self._statistics = statistics
         self._guard = guard
+        self._metrics = metrics
         self._pace = Pace(policy.inline_s_max)
         self._rows_max = policy.rows_max if signature.batchable else 1
         self._room: WaitingRoom[Call] = WaitingRoom(policy)
@@ -174,8 +177,10 @@ class Batcher:
 
     def _start(self, batch: Batch) -> None:
         started_ns = time.perf_counter_ns()
-        calls = batch.calls
-        self._statistics.queue.add(sum(started_ns - call.arrived_ns for call in calls), len(calls))
+        queue_ns = sum(started_ns - call.arrived_ns for call in batch.calls)
+        self._statistics.queue.add(queue_ns, len(batch.calls))
+        if self._metrics is not None:
+            self._metrics.queued(queue_ns)
         if self._guard is not None and self._pace.is_tiny(batch.size_bytes):
             self._run_here(batch, self._guard)
         else:
@@ -208,11 +213,12 @@ class Batcher:
         if outcome.rows_differ:
             self._rows_max = 1
         now_ns = time.perf_counter_ns()
-        served_ns = served = rows = 0
+        served_ns = served = failed = rows = 0
         for call, answer in zip(batch.calls, outcome.answers, strict=True):
             if call.future.done():
                 continue
             if isinstance(answer, Exception):
+                failed += 1
                 self._statistics.fail.add(now_ns - call.arrived_ns)
                 call.future.set_exception(answer)
             else:
@@ -223,6 +229,8 @@ class Batcher:
         if served:
             now_ms = time.time_ns() // 1_000_000
             self._statistics.batch_ran(outcome, rows=rows, calls=served, calls_ns=served_ns, now_ms=now_ms)
+        if self._metrics is not None:
+            self._metrics.ran(outcome, rows=rows, answered=served, failed=failed)
 
     def _leave(self, call: Call) -> None:
         batch = call.batch

@@ -13,8 +13,10 @@ from servemesh.errors import ConflictError, OverloadedError, UnavailableError
 from servemesh.worker.domain.batching import BatchPolicy
 from servemesh.worker.domain.signature import Signature
 from servemesh.worker.domain.versions import AssignedVersion, Version
+from servemesh.worker.service.batch_metrics import BatchMetrics
 from servemesh.worker.service.batcher import Batcher
 from servemesh.worker.service.execution import Runtime
+from servemesh.worker.service.guard import Guard
 from servemesh.worker.service.slots import ReadySlot
 from servemesh.worker.service.statistics import Statistics
 from servemesh.worker.service.warmup import warmed
@@ -86,12 +88,14 @@ class Loader:
         *,
         limits: LoadLimits,
         policy: BatchPolicy,
+        guard: Guard | None = None,
     ) -> None:
         self._artifacts = artifacts
         self._open_session = open_session
         self._journal = journal
         self._limits = limits
         self._policy = policy
+        self._guard = guard
 
     @asynccontextmanager
     async def loaded(self, version: Version, warming: Callable[[int], None]) -> AsyncIterator[WarmModel]:
@@ -114,11 +118,12 @@ class Loader:
         self, warm: WarmModel, assigned: AssignedVersion, statistics: Statistics
     ) -> AsyncIterator[ReadySlot]:
         """Take calls for a warm model, batched as it is assigned, for the length of the block."""
-        policy = assigned.batching.policy(self._policy)
-        async with Batcher(warm.session, warm.signature, policy, statistics) as batcher:
+        version, policy = assigned.version, assigned.batching.policy(self._policy)
+        metrics = BatchMetrics(version.model, version.version_id)
+        async with Batcher(warm.session, warm.signature, policy, statistics, self._guard, metrics) as batcher:
             yield ReadySlot(
-                model=assigned.version.model,
-                version_id=assigned.version.version_id,
+                model=version.model,
+                version_id=version.version_id,
                 signature=warm.signature,
                 policy=policy,
                 batcher=batcher,
