@@ -52,12 +52,12 @@ class Limits:
                 raise _bad_labels(field, expected, f"{len(value)} characters under {key}")
 
 
-def check_room(count: int, most: int, things: str) -> None:
+def check_room(count: int, most: int, things: str, reason: str = "TOO_MANY") -> None:
     """OverloadedError if there are already `most` of `things`."""
     if count >= most:
         raise OverloadedError(
             f"there are {count} {things}, the most this registry keeps; delete some or raise its limit",
-            reason="TOO_MANY",
+            reason=reason,
             retry_after_s=60.0,
             limit=most,
             things=things,

@@ -38,7 +38,7 @@ class Publishing:
         async with self._store.writing(name, "models", "uploads", *request_lock(request)) as tx:
 
             async def work() -> Upload:
-                check_room(await tx.uploads.count_open(), open_max, "open uploads")
+                check_room(await tx.uploads.count_open(), open_max, "open uploads", "UPLOADS_OPEN_MAX")
                 if await tx.models.find(upload.model_id) is None:
                     await added_model(tx, upload.model_id, "", {}, self._clock, self._limits)
                 await tx.uploads.put(upload)
