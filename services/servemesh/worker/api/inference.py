@@ -19,7 +19,8 @@ SLOT_HEADER = "x-servemesh-slot"
 ERRORS_END_STREAM_HEADER = "triton_grpc_error"
 # Requests of one stream that are worked on before the answer of the first is sent.
 STREAM_AHEAD_MAX = 128
-STREAM_REQUEST_TIMEOUT_S = 30.0
+# Streams have no deadline, so each of their requests gets one.
+STREAM_REQUEST_TIMEOUT_S = 300.0
 
 
 class InferenceCalls:
@@ -46,7 +47,9 @@ class InferenceCalls:
         self, request: pb.ModelInferRequest, *, errors_end_stream: bool
     ) -> pb.ModelStreamInferResponse:
         try:
-            answer = await self._inference.infer(request, remaining_s=STREAM_REQUEST_TIMEOUT_S)
+            answer = await self._inference.infer(
+                request, remaining_s=STREAM_REQUEST_TIMEOUT_S, timeout_s=STREAM_REQUEST_TIMEOUT_S
+            )
         except ServemeshError as error:
             if errors_end_stream:
                 raise

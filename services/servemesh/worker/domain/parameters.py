@@ -14,11 +14,10 @@ PRIORITY_MAX = 65_535
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallParameters:
-    """Priority (1 is first, 0 the default), time that the call may wait (0 for no bound) and stream wishes."""
+    """Priority (1 is first, 0 the default) and the time that the call may take (0 for no bound)."""
 
     priority: int = 0
     timeout_s: float = 0.0
-    wants_final_response: bool = False
 
 
 class Output(Protocol):
@@ -39,8 +38,6 @@ def call_parameters(parameters: Mapping[str, Any]) -> CallParameters:
     return CallParameters(
         priority=_whole(parameters, "priority", PRIORITY_MAX),
         timeout_s=_whole(parameters, "timeout", 1 << 62) / 1e6,
-        wants_final_response=EMPTY_FINAL_RESPONSE in parameters
-        and parameters[EMPTY_FINAL_RESPONSE].bool_param,
     )
 
 

@@ -101,11 +101,6 @@ class Batcher:
         """Rows that wait for a run."""
         return self._room.rows
 
-    def abandoned_s(self, now_s: float) -> float:
-        """For how long a run has gone on that nobody waits for: a kernel that does not heed the stop."""
-        since = [batch.abandoned_s for batch in self._running if batch.abandoned_s is not None]
-        return now_s - min(since) if since else 0.0
-
     async def drain(self) -> None:
         """Refuse new calls and return when the last one has its answer."""
         self._is_open = False
@@ -239,5 +234,4 @@ class Batcher:
             return
         batch.waiting -= 1
         if batch.waiting == 0 and batch in self._running:
-            batch.abandoned_s = self._loop.time()
             batch.stop.stop()

@@ -33,16 +33,15 @@ class Call(Ticket):
 
 
 class Batch:
-    """Calls that run together. `abandoned_s` is when the last caller left, None while one is there."""
+    """Calls that run together, of which so many still wait."""
 
-    __slots__ = ("abandoned_s", "calls", "size_bytes", "stop", "waiting")
+    __slots__ = ("calls", "size_bytes", "stop", "waiting")
 
     def __init__(self, calls: list[Call]) -> None:
         self.calls = calls
         self.waiting = len(calls)
         self.size_bytes = sum(call.size_bytes for call in calls)
         self.stop = Stop()
-        self.abandoned_s: float | None = None
         for call in calls:
             call.batch = self
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from servemesh.errors import InvalidError
+from servemesh.tensors import datatypes
 from servemesh.worker.service.execution import Array
 
 
 def best_classes(output: Array, count: int, name: str, *, batchable: bool) -> Array:
     """Return "value:index" of the `count` greatest values, greatest first; of each row if there are rows."""
-    if output.dtype.kind not in "iuf":
+    if datatypes.of_array(output).name in ("BYTES", "BOOL"):
         raise InvalidError(
             f"outputs.{name} has no numbers to choose classes by",
             reason="CLASSIFICATION_INVALID",
@@ -18,8 +21,10 @@ def best_classes(output: Array, count: int, name: str, *, batchable: bool) -> Ar
             expected="an output of numbers",
             got=output.dtype,
         )
-    rows = output.reshape(output.shape[0], -1) if batchable else output.reshape(1, -1)
-    best = np.argsort(-rows.astype(np.float64), axis=1, kind="stable")[:, :count]
+    values = output.astype(np.float64)
+    width = math.prod(values.shape[1:]) if batchable else values.size
+    rows = values.reshape(len(values) if batchable else 1, width)
+    best = np.argsort(-rows, axis=1, kind="stable")[:, :count]
     texts = np.empty(best.shape, dtype=object)
     for row, classes in enumerate(best):
         texts[row] = [f"{rows[row, index]:f}:{index}".encode() for index in classes]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from servemesh.errors import ExpiredError
-from servemesh.worker.domain.parameters import CallParameters, call_parameters, class_counts
+from servemesh.worker.domain.parameters import call_parameters, class_counts
 from servemesh.worker.service.classification import best_classes
 from servemesh.worker.service.execution import Array
 from servemesh.worker.service.slots import ReadySlot, Slots
@@ -31,15 +31,20 @@ class Inference:
     def __init__(self, slots: Slots) -> None:
         self._slots = slots
 
-    async def infer(self, request: Any, *, remaining_s: float, pinned: str = "") -> Answer:
+    async def infer(
+        self, request: Any, *, remaining_s: float, timeout_s: float = 0.0, pinned: str = ""
+    ) -> Answer:
         """Return what a ModelInferRequest asks for.
 
-        `pinned` is the version id that the edge chose for a call that names none. InvalidError if the request
-        does not fit the signature, ExpiredError if its `timeout` parameter passes before the run begins.
+        `remaining_s` is until the deadline of the call, whose end cancels this; `timeout_s` bounds the run where
+        there is no such deadline. `pinned` is the version id that the edge chose for a call that names none.
+        InvalidError if the request does not fit the signature, ExpiredError if the time is over.
         """
         slot = self._slots.find(request.model_name, request.model_version, pinned)
-        plan = slot.plan
-        parameters = call_parameters(request.parameters) if request.parameters else None
+        plan, priority = slot.plan, 0
+        if request.parameters:
+            parameters = call_parameters(request.parameters)
+            priority, timeout_s = parameters.priority, parameters.timeout_s or timeout_s
         counts: dict[str, int] = {}
         if request.outputs:
             names = plan.wanted(output.name for output in request.outputs)
@@ -48,29 +53,19 @@ class Inference:
             names = plan.all_outputs
         arranged = plan.arranged(request.inputs, request.raw_input_contents)
         expires_s = asyncio.get_running_loop().time() + remaining_s
-        if parameters is not None and parameters.timeout_s:
-            outputs = await _within(slot, arranged.inputs, arranged.rows, names, parameters, expires_s)
-        else:
-            priority = parameters.priority if parameters is not None else 0
-            outputs = await _run(slot, arranged.inputs, arranged.rows, names, priority, expires_s)
+        run = _run(slot, arranged.inputs, arranged.rows, names, priority, expires_s)
+        outputs = await (_within(timeout_s, run) if timeout_s else run)
         if counts:
             outputs = _classified(slot, names, outputs, counts)
         return Answer(slot=slot, names=names, outputs=outputs)
 
 
-async def _within(
-    slot: ReadySlot,
-    inputs: Sequence[Array | None],
-    rows: int,
-    names: tuple[str, ...],
-    parameters: CallParameters,
-    expires_s: float,
-) -> Sequence[Array]:
+async def _within(timeout_s: float, run: Coroutine[Any, Any, Sequence[Array]]) -> Sequence[Array]:
     try:
-        async with asyncio.timeout(parameters.timeout_s):
-            return await _run(slot, inputs, rows, names, parameters.priority, expires_s)
+        async with asyncio.timeout(timeout_s):
+            return await run
     except TimeoutError as error:
-        raise ExpiredError("Request timeout expired", reason="TIMEOUT_PARAMETER") from error
+        raise ExpiredError("Request timeout expired", reason="REQUEST_TIMEOUT") from error
 
 
 async def _run(
