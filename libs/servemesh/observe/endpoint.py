@@ -6,7 +6,8 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
+from socketserver import TCPServer
 from typing import Any
 
 from servemesh.errors import UnavailableError
@@ -21,7 +22,7 @@ def exposing(address: str, loop_lag_s: Callable[[], float]) -> Iterator[str]:
     """Serve `/metrics` and `/healthz` from a thread; yield the bound "host:port"."""
     host, _, port = address.rpartition(":")
     try:
-        server = HTTPServer((host.strip("[]"), int(port)), _handler(loop_lag_s))
+        server = _Server((host.strip("[]"), int(port)), _handler(loop_lag_s))
     except (OSError, ValueError) as error:
         raise UnavailableError(
             f"cannot listen on {address} for metrics: another process has it, or it is no address of this machine",
@@ -33,11 +34,17 @@ def exposing(address: str, loop_lag_s: Callable[[], float]) -> Iterator[str]:
     )
     thread.start()
     try:
-        yield f"{host}:{server.server_port}"
+        yield f"{host}:{server.server_address[1]}"
     finally:
         server.shutdown()
         server.server_close()
         thread.join(READ_S)
+
+
+class _Server(TCPServer):
+    """Not http.server's own, which asks DNS for the machine's name before it serves."""
+
+    allow_reuse_address = True
 
 
 def _handler(loop_lag_s: Callable[[], float]) -> type[BaseHTTPRequestHandler]:

@@ -1,4 +1,8 @@
-"""Sends spans and metrics to an OpenTelemetry collector; one that is down costs data, never time of a call."""
+"""Sends spans and metrics to an OpenTelemetry collector; one that is down costs data, never time of a call.
+
+As JSON over HTTP: the protobuf exporters need `opentelemetry-proto`, whose modules and those of xds-protos
+overwrite each other in one environment.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,8 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
-from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.exporter.otlp.json.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.exporter.otlp.json.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.metrics import export as otel
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
@@ -38,14 +42,14 @@ async def exporting(service: str, instance: str, endpoint: str, sample_ratio: fl
             "service.instance.id": instance,
         }
     )
-    insecure = not endpoint.startswith("https://")
-    spans = OTLPSpanExporter(endpoint=endpoint, insecure=insecure, timeout=EXPORT_TIMEOUT_S)
+    base = endpoint.rstrip("/")
+    spans = OTLPSpanExporter(endpoint=f"{base}/v1/traces", timeout=EXPORT_TIMEOUT_S)
     processor = BatchSpanProcessor(
         spans, max_queue_size=SPANS_QUEUE_MAX, export_timeout_millis=EXPORT_TIMEOUT_S * 1000
     )
     provider = TracerProvider(sampler=ALWAYS_ON, resource=resource, shutdown_on_exit=False)
     provider.add_span_processor(processor)
-    metrics = OTLPMetricExporter(endpoint=endpoint, insecure=insecure, timeout=EXPORT_TIMEOUT_S)
+    metrics = OTLPMetricExporter(endpoint=f"{base}/v1/metrics", timeout=EXPORT_TIMEOUT_S)
     ended = threading.Event()
     pump = threading.Thread(
         target=_pump, args=(metrics, resource, ended), name="servemesh-otlp-metrics", daemon=True

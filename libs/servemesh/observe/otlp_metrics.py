@@ -60,6 +60,6 @@ def _histogram_points(samples: list[Sample], now_ns: int) -> Iterator[otel.Histo
             sum=next(sample.value for sample in group if sample.name.endswith("_sum")),
             bucket_counts=counts,
             explicit_bounds=[float(sample.labels["le"]) for sample in buckets[:-1]],
-            min=0.0,
-            max=0.0,
+            min=None,  # type: ignore[arg-type]  # Prometheus does not know them, and OTLP can do without
+            max=None,  # type: ignore[arg-type]
         )

@@ -34,7 +34,7 @@ async def setup(
 ) -> AsyncIterator[Observation]:
     """Log, count and trace for the length of the block.
 
-    Spans and metrics go to `otlp_endpoint` ("http://host:4317", gRPC) if it is given; `sample_ratio` is the
+    Spans and metrics go to `otlp_endpoint` ("http://host:4318", OTLP over HTTP) if it is given; `sample_ratio` is the
     share of calls traced whose caller did not decide. A collector that is down costs spans, never calls.
     """
     async with AsyncExitStack() as stack:

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
@@ -186,7 +187,7 @@ def _status_of(error: grpc.aio.AioRpcError) -> status_pb2.Status | None:
         if key == "grpc-status-details-bin" and isinstance(value, bytes):
             try:
                 return status_pb2.Status.FromString(value)
-            except ValueError:  # DecodeError is one
+            except DecodeError:
                 return None
     return None
 
