@@ -98,6 +98,7 @@ SLOT_FAILED = "slot.failed"  # with version, reason, detail
 SLOT_DRAIN_TIMEOUT = "slot.drain_timeout"  # calls were still running when the wait for them was over
 WARMUP_FAILED = "warmup.failed"  # the model refuses zeros; it is served all the same
 WARMUP_NOT_BATCHABLE = "warmup.not_batchable"  # rows do not come back one for one: calls run one at a time
+CRASHED_BEFORE = "crashed_before"  # with running, fault: what the process before this one died of
 REGISTRY_AWAY = "registry.away"
 REGISTRY_BACK = "registry.back"
 LEASE_SUPERSEDED = "lease.superseded"  # a newer process has this worker's name: this one ends

@@ -29,7 +29,7 @@ from servemesh.rpc.limits import Limits
 from servemesh.rpc.server import Backend, serving
 from servemesh.worker.adapters import machine
 from servemesh.worker.adapters.assignment_file import AssignmentFile
-from servemesh.worker.adapters.crash_file import CrashFile
+from servemesh.worker.adapters.crash_file import CrashFile, faults_reported
 from servemesh.worker.adapters.disk_cache import BlobReader, CacheSettings, DiskCache
 from servemesh.worker.adapters.fleet_lease import FleetLease
 from servemesh.worker.adapters.onnx_session import OnnxSession, RuntimeOptions
@@ -76,6 +76,7 @@ async def run(settings: Settings, stop: Stop = until_signalled) -> None:
         )
         bus = await enter(NatsBus.running(BusSettings(url=settings.nats_url, client_name=settings.instance)))
         blobs = await enter(MinioStore.running(_store_settings(settings)))
+        stack.enter_context(faults_reported(settings.cache_dir))
         await serve(settings, bus, blobs, observation.metrics_address, stop)
 
 
@@ -91,7 +92,8 @@ async def serve(
         residency = _residency(settings, health)
         identity = _identity(settings, residency, metrics_address)
         guard = stack.enter_context(Guard.running())
-        reconciler = _reconciler(settings, residency, cache, guard)
+        journal = CrashFile(settings.cache_dir)
+        reconciler = _reconciler(settings, residency, _loader(settings, cache, journal, guard))
         announcer = Announcer(bus, identity, residency.changes, interval_s=settings.announce_interval_s)
         keeper = LeaseKeeper(
             fleet,
@@ -117,6 +119,7 @@ async def serve(
         _log.info(names.DRAINING)
         identity.is_draining = True
         residency.changes.notify()
+        journal.forget()
 
 
 def _serving(settings: Settings, residency: Residency, health: Health) -> AbstractAsyncContextManager[str]:
@@ -170,27 +173,29 @@ def _residency(settings: Settings, health: Health) -> Residency:
     )
 
 
-def _reconciler(settings: Settings, residency: Residency, cache: DiskCache, guard: Guard) -> Reconciler:
-    memory_bytes_max = _memory_bytes_max(settings)
+def _loader(settings: Settings, cache: DiskCache, journal: CrashFile, guard: Guard) -> Loader:
     options = RuntimeOptions(
         providers=settings.providers,
         threads=settings.intra_op_threads,
         device_memory_bytes_max=settings.device_memory_bytes_max,
     )
-    loader = Loader(
+    return Loader(
         cache,
         lambda path: OnnxSession.open(path, options),
-        CrashFile(settings.cache_dir / "crashes.json"),
+        journal,
         limits=LoadLimits(
-            memory_bytes_max=memory_bytes_max,
+            memory_bytes_max=_memory_bytes_max(settings),
             open_timeout_s=settings.open_timeout_s,
             crashes_max=settings.crashes_max,
         ),
         policy=_batch_policy(settings),
         guard=guard,
     )
+
+
+def _reconciler(settings: Settings, residency: Residency, loader: Loader) -> Reconciler:
     policy = ReconcilePolicy(
-        memory_bytes_max=memory_bytes_max,
+        memory_bytes_max=_memory_bytes_max(settings),
         loads_max=settings.loads_max,
         retry_first_s=settings.retry_first_s,
         retry_longest_s=settings.retry_longest_s,

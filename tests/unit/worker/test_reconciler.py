@@ -77,6 +77,9 @@ class MemoryJournal:
     def opened(self, sha256: str) -> None:
         self.counts.pop(sha256, None)
 
+    def mark(self, sha256: str) -> None:
+        return None
+
 
 class Bench:
     """A residency with its reconciler, and everything under it in memory."""

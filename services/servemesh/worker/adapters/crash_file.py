@@ -1,63 +1,108 @@
-"""Which artifacts this process was opening when it died: counted up before, taken back after."""
+"""Which artifacts this process died of: while it opened them, or while it ran them."""
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import logging
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from servemesh.observe import names
 from servemesh.worker.adapters.atomic_file import read_file, replace_file
+from servemesh.worker.adapters.run_marks import RunMark, RunMarks
 
+CRASHES, FAULTS, MARKS = "crashes.json", "faults.log", "marks"
 SIZE_BYTES_MAX = 1024 * 1024
 ENTRIES_MAX = 1_000
+EXCERPT_CHARS_MAX = 500
 
 _log = logging.getLogger(__name__)
 
 
-class CrashFile:
-    """Satisfies loading.CrashJournal. The file is small: it is written on the event loop, before each load.
+@contextmanager
+def faults_reported(folder: Path) -> Iterator[None]:
+    """Have a crash of this process (not a kill from outside) written down in `folder`."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (folder / FAULTS).open("ab") as file:
+        faulthandler.enable(file, all_threads=False)
+        try:
+            yield
+        finally:
+            faulthandler.disable()
 
-    A count that is still there when the process starts is of an artifact that was being opened when the process
-    before ended. Replace the file's folder, or push the model again, to try a quarantined artifact anew.
+
+class CrashFile:
+    """Satisfies loading.CrashJournal. Small files in the cache's folder, written on the event loop before loads.
+
+    Opening: counted up before and taken back after, so whatever ended the process counts, a lack of memory too.
+    Running: counted only if the process crashed by itself, since a kill from outside says nothing of a model.
+    A process that ends in order starts anew with no counts.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._counts = _read(path)
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / CRASHES
         self._opening: set[str] = set()
+        kept = _read(self._path)
+        self._opened_counts = Counter(kept.get("opening", {}))
+        self._run_counts = Counter(kept.get("running", {}))
+        self._marks = RunMarks(folder / MARKS)
+        self._blame(folder / FAULTS)
 
     def crashes(self, sha256: str) -> int:
-        """Return how many times in a row this process died while opening the artifact."""
-        return self._counts.get(sha256, 0)
+        """Return how many times this process died of the artifact."""
+        return max(self._opened_counts[sha256], self._run_counts[sha256])
 
     def opening(self, sha256: str) -> None:
         """The artifact is about to be opened."""
         if sha256 not in self._opening:
             self._opening.add(sha256)
-            self._counts[sha256] = self._counts.get(sha256, 0) + 1
+            self._opened_counts[sha256] += 1
             self._write()
 
     def opened(self, sha256: str) -> None:
         """Opening it did not end the process."""
         self._opening.discard(sha256)
-        if self._counts.pop(sha256, 0):
+        if self._opened_counts.pop(sha256, 0):
             self._write()
 
+    def mark(self, sha256: str) -> RunMark | None:
+        """Return the context in which the artifact is run."""
+        return self._marks.mark(sha256)
+
+    def forget(self) -> None:
+        """The process ends in order."""
+        self._opened_counts.clear()
+        self._run_counts.clear()
+        self._write()
+
+    def _blame(self, faults: Path) -> None:
+        crash = read_file(faults, size_bytes_max=SIZE_BYTES_MAX)
+        if not crash:
+            return
+        excerpt = crash.decode(errors="replace")[:EXCERPT_CHARS_MAX]
+        _log.error(names.CRASHED_BEFORE, extra={"running": list(self._marks.standing), "fault": excerpt})
+        self._run_counts.update(self._marks.standing)
+        self._write()
+        faults.write_bytes(b"")
+
     def _write(self) -> None:
-        kept = dict(list(self._counts.items())[-ENTRIES_MAX:])
+        kept = {
+            "opening": dict(self._opened_counts.most_common(ENTRIES_MAX)),
+            "running": dict(self._run_counts.most_common(ENTRIES_MAX)),
+        }
         try:
             replace_file(self._path, json.dumps(kept).encode())
         except OSError as error:  # a full disk: the load goes on unwatched
             _log.warning(names.CACHE_WRITE_FAILED, extra={"file": self._path.name, "errno": error.errno})
 
 
-def _read(path: Path) -> dict[str, int]:
+def _read(path: Path) -> dict[str, dict[str, int]]:
     data = read_file(path, size_bytes_max=SIZE_BYTES_MAX)
     try:
-        counts = json.loads(data or b"{}")
-    except ValueError:
+        kept = json.loads(data or b"{}")
+        return {key: {sha256: int(count) for sha256, count in kept[key].items()} for key in kept}
+    except (ValueError, TypeError, AttributeError):  # not written by us
         return {}
-    if not isinstance(counts, dict):
-        return {}
-    return {key: value for key, value in counts.items() if isinstance(key, str) and isinstance(value, int)}

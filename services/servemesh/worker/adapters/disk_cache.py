@@ -15,6 +15,7 @@ from typing import Protocol, TypeVar
 
 from servemesh.blobs.keys import blob_key
 from servemesh.errors import DamagedError, MissingError, OverloadedError
+from servemesh.observe import metrics, names
 from servemesh.worker.adapters.artifact_folder import Entry, entries, is_intact, sync_folder
 from servemesh.worker.domain.versions import Version
 
@@ -62,6 +63,7 @@ class DiskCache:
         cache = cls(settings, blobs, threads)
         try:
             await cache._call(cache._prepare)
+            await cache._show_used()
             yield cache
         finally:
             threads.shutdown(wait=False)
@@ -104,6 +106,7 @@ class DiskCache:
                     blob_key(file.sha256), path, sha256=file.sha256, size_bytes=file.size_bytes
                 )
             await self._call(lambda: _arrived(arriving, folder))
+            await self._show_used()
         except OSError as error:
             if error.errno in NO_SPACE:
                 raise _full(version, "DISK_FULL", "the disk is full") from error
@@ -115,6 +118,9 @@ class DiskCache:
         finally:
             self._arriving_bytes.pop(version.sha256, None)
             await self._call(lambda: _removed(arriving))
+
+    async def _show_used(self) -> None:
+        metrics.gauge(names.WORKER_CACHE_USED).set(await self.used_bytes())
 
     async def _make_room(self, version: Version) -> None:
         """Evict what is not held, least recently used first, until the Version fits; else OverloadedError."""

@@ -13,6 +13,7 @@ from servemesh.errors import ServemeshError, StaleError
 from servemesh.events import subjects
 from servemesh.events.ports import Listener, Subscription
 from servemesh.observe import names
+from servemesh.worker.domain.versions import Assignment
 from servemesh.worker.service import wire
 from servemesh.worker.service.changes import awoken
 from servemesh.worker.service.identity import Identity
@@ -42,10 +43,11 @@ class AssignmentStore(Protocol):
 
 
 class LeaseKeeper:
-    """Renews the lease every `interval_s` and whenever the registry calls for it.
+    """Renews the lease every `interval_s`, when a slot changes and whenever the registry calls for it.
 
-    `settled` is set once it is known what to hold: from the registry, or from disk while the registry is away.
-    `superseded` is set when a newer incarnation of this worker has taken the lease.
+    Renewals are `pause_s` apart at least. `settled` is set once it is known what to hold: from the registry, or
+    from disk while the registry is away. `superseded` is set when a newer incarnation of this worker
+    has taken the lease.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class LeaseKeeper:
         identity: Identity,
         *,
         interval_s: float,
+        pause_s: float,
         chances: random.Random,
     ) -> None:
         self._fleet = fleet
@@ -65,10 +68,10 @@ class LeaseKeeper:
         self._residency = residency
         self._identity = identity
         self._interval_s = interval_s
+        self._pause_s = pause_s
         self._chances = chances
         self._revision = -1  # of the last assignment from the registry; one from disk gives way to any
         self._is_away = False
-        self._called = asyncio.Event()
         self.settled = asyncio.Event()
         self.superseded = asyncio.Event()
 
@@ -77,26 +80,32 @@ class LeaseKeeper:
         kept = await self._store.read()
         if kept is not None:
             self._residency.assign(wire.assignment(kept))
+            self.settled.set()
 
     async def run(self) -> None:
         """Renew until cancelled, or until a newer incarnation has the lease."""
         await self._identity.bound.wait()
         async with AsyncExitStack() as stack:
+            # The registry learns of each change of a slot: whoever waits for a Deployment waits for that.
+            called = stack.enter_context(self._residency.changes.watched())
             group = await stack.enter_async_context(asyncio.TaskGroup())
             for subject in (
                 subjects.assignment_changed(self._identity.worker_id),
                 subjects.ASSIGNMENT_CHANGED_ALL,
             ):
-                group.create_task(self._listen(await stack.enter_async_context(self._bus.subscribe(subject))))
+                calls = await stack.enter_async_context(self._bus.subscribe(subject))
+                group.create_task(_listen(calls, called))
             while not self.superseded.is_set():
                 await self.renew()
                 self.settled.set()
-                await awoken(self._called, self._interval_s * (0.8 + 0.4 * self._chances.random()))
+                await asyncio.sleep(self._pause_s)
+                await awoken(called, self._interval_s * (0.8 + 0.4 * self._chances.random()))
 
     async def renew(self) -> None:
         """Renew once; an outage of the registry changes nothing."""
         try:
             message = await self._fleet.renew(self._identity.worker())
+            wished = wire.assignment(message)
         except StaleError:
             _log.error(names.LEASE_SUPERSEDED)
             self.superseded.set()
@@ -108,27 +117,22 @@ class LeaseKeeper:
             if self._is_away:
                 _log.info(names.REGISTRY_BACK)
             self._is_away = False
-            await self._take_over(message)
+            if wished.revision > self._revision:
+                self._revision = wished.revision
+                await self._take_over(wished, message)
 
     async def end(self) -> None:
         """Give the lease up, as far as the registry can be reached."""
         with suppress(ServemeshError):
             await self._fleet.end(self._identity.name, self._identity.incarnation)
 
-    async def _take_over(self, message: pb.Assignment) -> None:
-        if message.revision <= self._revision:
-            return
-        self._revision = message.revision
-        self._residency.assign(wire.assignment(message))
-        _log.info(
-            names.ASSIGNED,
-            extra={
-                "revision": message.revision,
-                "versions": [slot.model_version.name for slot in message.slots],
-            },
-        )
+    async def _take_over(self, wished: Assignment, message: pb.Assignment) -> None:
+        self._residency.assign(wished)
+        versions = [assigned.version.name for assigned in wished.versions]
+        _log.info(names.ASSIGNED, extra={"revision": wished.revision, "versions": versions})
         await self._store.keep(message)
 
-    async def _listen(self, calls: Subscription) -> None:
-        async for _ in calls:
-            self._called.set()
+
+async def _listen(calls: Subscription, called: asyncio.Event) -> None:
+    async for _ in calls:
+        called.set()

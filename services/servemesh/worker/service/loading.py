@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -15,7 +15,7 @@ from servemesh.worker.domain.signature import Signature
 from servemesh.worker.domain.versions import AssignedVersion, Version
 from servemesh.worker.service.batch_metrics import BatchMetrics
 from servemesh.worker.service.batcher import Batcher
-from servemesh.worker.service.execution import Runtime
+from servemesh.worker.service.execution import Array, Runtime, Stop
 from servemesh.worker.service.guard import Guard
 from servemesh.worker.service.slots import ReadySlot
 from servemesh.worker.service.statistics import Statistics
@@ -51,13 +51,16 @@ class CrashJournal(Protocol):
     """Remembers over restarts which Versions this process died of."""
 
     def crashes(self, sha256: str) -> int:
-        """Return how many times in a row this process died while opening the artifact."""
+        """Return how many times this process died of the artifact."""
 
     def opening(self, sha256: str) -> None:
         """The artifact is about to be opened."""
 
     def opened(self, sha256: str) -> None:
         """Opening it did not end the process."""
+
+    def mark(self, sha256: str) -> AbstractContextManager[None] | None:
+        """Return the context in which the artifact is run, for several threads; None to run it unmarked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +76,20 @@ class LoadLimits:
 class WarmModel:
     """A model in memory that has run, with what was seen of it."""
 
-    session: Session
+    runtime: Runtime
     signature: Signature
+
+
+class _Marked:
+    """Runs a model with its mark standing, so that a crash shows whose it was."""
+
+    def __init__(self, runtime: Runtime, mark: AbstractContextManager[None]) -> None:
+        self._runtime = runtime
+        self._mark = mark
+
+    def run(self, inputs: Mapping[str, Array], outputs: Sequence[str], stop: Stop) -> list[Array]:
+        with self._mark:
+            return self._runtime.run(inputs, outputs, stop)
 
 
 class Loader:
@@ -109,7 +124,11 @@ class Loader:
             try:
                 self._check_memory(version, session.memory_bytes)
                 warming(session.memory_bytes)
-                yield WarmModel(session=session, signature=await self._warmed(session, version))
+                signature = await self._warmed(session, version)
+                mark = self._journal.mark(version.sha256)
+                yield WarmModel(
+                    runtime=session if mark is None else _Marked(session, mark), signature=signature
+                )
             finally:
                 session.close()
 
@@ -120,7 +139,7 @@ class Loader:
         """Take calls for a warm model, batched as it is assigned, for the length of the block."""
         version, policy = assigned.version, assigned.batching.policy(self._policy)
         metrics = BatchMetrics(version.model, version.version_id)
-        async with Batcher(warm.session, warm.signature, policy, statistics, self._guard, metrics) as batcher:
+        async with Batcher(warm.runtime, warm.signature, policy, statistics, self._guard, metrics) as batcher:
             yield ReadySlot(
                 model=version.model,
                 version_id=version.version_id,
@@ -155,7 +174,7 @@ class Loader:
         crashes = self._journal.crashes(version.sha256)
         if crashes >= self._limits.crashes_max:
             raise ConflictError(
-                f"the worker died {crashes} times while it opened this version",
+                f"the worker died {crashes} times of this version",
                 reason="CRASHED_WORKER",
                 version=version.name,
                 crashes=crashes,
