@@ -88,6 +88,11 @@ async def test_answers_carry_id_version_and_the_outputs_asked_for(worker: Worker
     assert [output.name for output in response.outputs] == ["y"]
 
 
+async def test_much_text_comes_back_whole(worker: WorkerServer) -> None:
+    array = models.sample("BYTES", (20_000, 2))
+    assert (await worker.infer("id-bytes", x=array))["y"].tolist() == array.tolist()
+
+
 async def test_many_calls_at_once_are_batched_and_each_gets_its_own_rows(worker: WorkerServer) -> None:
     async def call(n: int) -> None:
         x = np.full((n % 5, 64), n, np.float32)

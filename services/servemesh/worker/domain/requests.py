@@ -46,7 +46,7 @@ class RequestPlan:
         self._places = {
             spec.name: (place, spec, DATATYPES[spec.datatype]) for place, spec in enumerate(signature.inputs)
         }
-        self._required = sum(not spec.optional for spec in signature.inputs)
+        self.takes_text = any(spec.datatype == "BYTES" for spec in signature.inputs)
         self._outputs = {spec.name for spec in signature.outputs}
         self.all_outputs = tuple(spec.name for spec in signature.outputs)
 

@@ -15,6 +15,9 @@ from servemesh.worker.service.classification import best_classes
 from servemesh.worker.service.execution import Array
 from servemesh.worker.service.slots import ReadySlot, Slots
 
+# Numbers are views of what was received; text is taken apart element by element, and much of it in a thread.
+TEXT_BYTES_HERE_MAX = 64 * 1024
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
@@ -51,7 +54,10 @@ class Inference:
             counts = class_counts(request.outputs)
         else:
             names = plan.all_outputs
-        arranged = plan.arranged(request.inputs, request.raw_input_contents)
+        if plan.takes_text and request.ByteSize() > TEXT_BYTES_HERE_MAX:
+            arranged = await asyncio.to_thread(plan.arranged, request.inputs, request.raw_input_contents)
+        else:
+            arranged = plan.arranged(request.inputs, request.raw_input_contents)
         expires_s = asyncio.get_running_loop().time() + remaining_s
         run = _run(slot, arranged.inputs, arranged.rows, names, priority, expires_s)
         outputs = await (_within(timeout_s, run) if timeout_s else run)
