@@ -1,0 +1,52 @@
+"""perf_analyzer, unmodified, against the mesh's public address."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from examples.demo.mesh import DemoMesh
+from tests.harness.perf_analyzer import NotToBeHadError, PerfAnalyzer, fetched
+
+
+@pytest.fixture(scope="session")
+def perf_analyzer() -> PerfAnalyzer:
+    """The program, or a loud skip where it cannot be fetched."""
+    try:
+        return fetched()
+    except NotToBeHadError as error:
+        pytest.skip(f"perf_analyzer cannot be had: {error}")
+
+
+def measured(perf_analyzer: PerfAnalyzer, mesh: DemoMesh, *words: str) -> list[float]:
+    """Return the calls per second that it measured at each concurrency."""
+    answer = perf_analyzer.run(
+        *("-m", "digits", "-i", "grpc", "-u", mesh.address, *words),
+        *("--measurement-mode", "count_windows", "--measurement-request-count", "200"),
+        *("--stability-percentage", "999", "--max-trials", "3"),
+        timeout_s=110,
+    )
+    assert answer.returncode == 0, answer.stdout[-3000:]
+    assert "error" not in answer.stdout.lower(), answer.stdout[-3000:]
+    return [float(rate) for rate in re.findall(r"throughput: ([\d.]+) infer/sec", answer.stdout)]
+
+
+@pytest.mark.timeout(150)
+def test_concurrency_from_1_to_64(perf_analyzer: PerfAnalyzer, user_mesh: DemoMesh):
+    rates = measured(perf_analyzer, user_mesh, "--concurrency-range", "1:64:21")
+    assert len(rates) >= 4
+    assert all(rate > 0 for rate in rates)
+
+
+@pytest.mark.timeout(150)
+def test_streaming(perf_analyzer: PerfAnalyzer, user_mesh: DemoMesh):
+    rates = measured(perf_analyzer, user_mesh, "--streaming", "--async", "--concurrency-range", "4:4")
+    assert rates
+    assert rates[-1] > 0
+
+
+@pytest.mark.timeout(150)
+def test_batches(perf_analyzer: PerfAnalyzer, user_mesh: DemoMesh):
+    rates = measured(perf_analyzer, user_mesh, "-b", "8", "--concurrency-range", "8:8")
+    assert rates[-1] > 0
