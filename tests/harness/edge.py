@@ -107,6 +107,14 @@ class Edge:
                     if error.code() is not grpc.StatusCode.UNAVAILABLE:
                         raise
 
+    async def know_nothing(self) -> None:
+        """Restart the control plane without any knowledge of the fleet, and wait until Envoy has its tables."""
+        await self.control.aclose()
+        self.publication.put(replace(self.snapshot, endpoints=None, policy=EdgePolicy(pushback_ms=251)))
+        await self.start_control()
+        versions = {table.version for table in tables_of(self.snapshot).values()}
+        await asyncio.to_thread(self.envoy.until_in_force, versions)
+
     async def until_refused(self) -> None:
         """Wait until Envoy has refused a table."""
         await eventually(lambda: bool(self.refusals))

@@ -193,6 +193,7 @@ def _policy(settings: Settings) -> EdgePolicy:
         calls=CallLimits(
             message_bytes_max=settings.message_bytes_max,
             metadata_bytes_max=settings.metadata_bytes_max,
+            metadata_bytes_cut=4 * settings.metadata_bytes_max,
             deadline_default_s=settings.deadline_s_default,
             deadline_max_s=settings.deadline_s_max,
         ),

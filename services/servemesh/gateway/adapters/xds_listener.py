@@ -53,7 +53,7 @@ def _http(snapshot: Snapshot) -> hcm_pb2.HttpConnectionManager:
         http_filters=_filters(),
         early_header_mutation_extensions=[_without_our_headers()],
         local_reply_config=local_replies(policy),
-        max_request_headers_kb=xds.number(policy.calls.metadata_bytes_max // 1024),
+        max_request_headers_kb=xds.number(policy.calls.metadata_bytes_cut // 1024),
         use_remote_address=xds.flag(True),
         generate_request_id=xds.flag(False),
         request_headers_timeout=xds.seconds(connections.headers_timeout_s),

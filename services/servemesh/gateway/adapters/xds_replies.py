@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import grpc
 from envoy.config.accesslog.v3 import accesslog_pb2
@@ -38,13 +38,15 @@ def local_replies(policy: EdgePolicy) -> hcm_pb2.LocalReplyConfig:
 
 def _replies(policy: EdgePolicy) -> Sequence[Reply]:
     message_max, metadata_max = policy.calls.message_bytes_max, policy.calls.metadata_bytes_max
+    late = Reply(
+        code=grpc.StatusCode.DEADLINE_EXCEEDED,
+        reason="DEADLINE_EXCEEDED",
+        message="the deadline of the call passed before a worker had answered",
+    )
     return (
-        Reply(
-            flags=("DT", "UT", "SI"),
-            code=grpc.StatusCode.DEADLINE_EXCEEDED,
-            reason="DEADLINE_EXCEEDED",
-            message="the deadline of the call passed before a worker had answered",
-        ),
+        replace(late, http_status=408),  # while the request was still coming
+        replace(late, http_status=504),  # while the answer was awaited
+        replace(late, flags=("DT", "UT", "SI")),
         Reply(
             flags=("UO", "OM", "RL"),
             code=grpc.StatusCode.RESOURCE_EXHAUSTED,

@@ -6,6 +6,9 @@ local MODEL_HEADER = "x-servemesh-model"
 local VERSION_HEADER = "x-servemesh-version"
 local SLOT_HEADER = "x-servemesh-slot"
 
+local REFUSE_COMPRESSED = "/refuse_compressed" -- in the route's context; no model can have this name
+local UNIMPLEMENTED = "12"
+
 local FRAME_BYTES = 5
 local NAME_BYTES_MAX = 64
 local FIELDS_MAX = 256 -- fields at the top level; a message with more is left to the gateway
@@ -85,6 +88,13 @@ local function drawn_slot(handle, name)
   return shares.slots[#shares.slots]
 end
 
+local function refuse_compressed(handle)
+  handle:respond(
+    {[":status"] = "200", ["content-type"] = "application/grpc", ["grpc-status"] = UNIMPLEMENTED},
+    "compressed messages are not taken here: send them uncompressed"
+  )
+end
+
 function envoy_on_request(handle)
   local body = handle:body(true)
   local size = body and body:length() or 0
@@ -92,7 +102,11 @@ function envoy_on_request(handle)
   local frame = body:getBytes(0, FRAME_BYTES)
   local compressed, a, b, c, d = frame:byte(1, FRAME_BYTES)
   local length = ((a * 256 + b) * 256 + c) * 256 + d
-  if compressed ~= 0 or length ~= size - FRAME_BYTES then return end
+  if compressed ~= 0 then
+    if handle:filterContext():get(REFUSE_COMPRESSED) then refuse_compressed(handle) end
+    return
+  end
+  if length ~= size - FRAME_BYTES then return end
   local name, version = read_names(function(first, count)
     return body:getBytes(FRAME_BYTES + first, count)
   end, length)

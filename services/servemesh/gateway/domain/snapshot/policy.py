@@ -15,6 +15,8 @@ class CallLimits:
     # A frame's header and the rounding of Envoy's watermarks come on top of the largest message.
     message_margin_bytes: int = MEBIBYTE
     metadata_bytes_max: int = 16 * 1024
+    # Above it the edge cuts the stream, which callers see as INTERNAL; up to it the service behind refuses.
+    metadata_bytes_cut: int = 64 * 1024
     metadata_entries_max: int = 100
     deadline_default_s: float = 30.0
     deadline_max_s: float = 300.0
