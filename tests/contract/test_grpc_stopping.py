@@ -14,6 +14,7 @@ import pytest
 from google.protobuf.wrappers_pb2 import StringValue
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from servemesh.api.oip.v2 import inference_pb2_grpc as oip_grpc
 from servemesh.api.registry.v1 import registry_pb2_grpc
 from servemesh.errors import MissingError, OverloadedError
 from servemesh.rpc import client
@@ -138,18 +139,22 @@ async def test_watchers_beyond_the_bound_are_refused(backend: Backend):
 
 async def test_buf_curl_lists_and_describes_and_calls_what_a_server_offers(backend: Backend):
     def register(server: object) -> None:
-        registry_pb2_grpc.add_RegistryServiceServicer_to_server(
-            registry_pb2_grpc.RegistryServiceServicer(), server
-        )
+        registry = registry_pb2_grpc.RegistryServiceServicer()
+        registry_pb2_grpc.add_RegistryServiceServicer_to_server(registry, server)
+        oip = oip_grpc.GRPCInferenceServiceServicer()
+        oip_grpc.add_GRPCInferenceServiceServicer_to_server(oip, server)
 
-    service = "servemesh.api.registry.v1.RegistryService"
+    own, oip = "servemesh.api.registry.v1.RegistryService", "inference.GRPCInferenceService"
     async with serving("127.0.0.1:0", [register], health=Health(), backend=backend) as address:
         listed = await buf_curl(f"http://{address}", "--list-methods")
         called = await buf_curl(f"http://{address}/grpc.health.v1.Health/Check", "-d", "{}")
-        refused_call = await buf_curl(f"http://{address}/{service}/GetModel", "-d", "{}")
-    assert f"{service}/GetModel" in listed
+        not_offered = [
+            await buf_curl(f"http://{address}/{method}", "-d", "{}")
+            for method in (f"{own}/GetModel", f"{oip}/ModelInfer")
+        ]
+    assert {f"{own}/GetModel", f"{oip}/ModelInfer", f"{oip}/ModelStreamInfer"} <= set(listed.split())
     assert "NOT_SERVING" in called
-    assert "unimplemented" in refused_call
+    assert all("unimplemented" in answer for answer in not_offered)
 
 
 async def buf_curl(url: str, *arguments: str) -> str:
