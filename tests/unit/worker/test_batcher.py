@@ -188,6 +188,23 @@ async def test_a_draining_batcher_answers_what_it_has_and_takes_nothing_new() ->
     assert has.result() == [2]
 
 
+async def test_a_batcher_is_drained_when_the_last_caller_leaves_while_lingering() -> None:
+    async with batching(MemoryRuntime(), linger_s=60) as batcher, asyncio.TaskGroup() as callers:
+        leaves = callers.create_task(infer(batcher, 1))
+        await waiting(batcher, 1)
+        leaves.cancel()
+        await batcher.drain()
+
+
+async def test_a_lingering_batcher_closes_at_once() -> None:
+    async with asyncio.TaskGroup() as callers:
+        async with batching(MemoryRuntime(), linger_s=60) as batcher:
+            waits = callers.create_task(refusal(infer(batcher, 1)))
+            await waiting(batcher, 1)
+        assert batcher.is_idle
+    assert isinstance(waits.result(), UnavailableError)
+
+
 async def test_leaving_the_batcher_fails_who_still_waits() -> None:
     runtime = SteppedRuntime()
     async with asyncio.TaskGroup() as callers, batching(runtime) as batcher:

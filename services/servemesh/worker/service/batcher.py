@@ -75,6 +75,7 @@ class Batcher:
             batch.stop.stop()
             for call in batch.calls:
                 call.fail(leaving())
+        self._note_idle()
         # A kernel that does not heed the stop is left behind in its thread.
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
@@ -167,6 +168,9 @@ class Batcher:
                 call.fail(expired())
             if calls:
                 self._start(Batch(calls))
+        self._note_idle()
+
+    def _note_idle(self) -> None:
         if self.is_idle:
             self._idle.set()
 
@@ -231,6 +235,7 @@ class Batcher:
         batch = call.batch
         if batch is None:
             self._room.remove(call)
+            self._note_idle()
             return
         batch.waiting -= 1
         if batch.waiting == 0 and batch in self._running:
