@@ -103,6 +103,6 @@ def _read(path: Path) -> dict[str, dict[str, int]]:
     data = read_file(path, size_bytes_max=SIZE_BYTES_MAX)
     try:
         kept = json.loads(data or b"{}")
-        return {key: {sha256: int(count) for sha256, count in kept[key].items()} for key in kept}
+        return {key: {sha256: int(count) for sha256, count in counts.items()} for key, counts in kept.items()}
     except (ValueError, TypeError, AttributeError):  # not written by us
         return {}

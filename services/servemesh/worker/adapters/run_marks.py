@@ -36,12 +36,7 @@ class RunMarks:
     """A small file in memory; the system keeps it when the process dies, in whatever way."""
 
     def __init__(self, path: Path) -> None:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            os.ftruncate(descriptor, MARKS_MAX * _MARK_BYTES)
-            self._marks = mmap.mmap(descriptor, MARKS_MAX * _MARK_BYTES)
-        finally:
-            os.close(descriptor)
+        self._marks = _mapped(path, MARKS_MAX * _MARK_BYTES)
         self.standing = tuple(self._standing())  # digests that the process before was running when it ended
         self._marks[:] = bytes(len(self._marks))
         self._by_digest: dict[str, RunMark] = {}
@@ -63,3 +58,15 @@ class RunMarks:
             for start in starts
             if self._marks[start + _DIGEST_BYTES]
         ]
+
+
+def _mapped(path: Path, size_bytes: int) -> mmap.mmap:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        # With its room on disk taken: else a write to a full disk would end the process.
+        os.posix_fallocate(descriptor, 0, size_bytes)
+        return mmap.mmap(descriptor, size_bytes)
+    except OSError:
+        return mmap.mmap(-1, size_bytes)  # no room: marks that nobody will find
+    finally:
+        os.close(descriptor)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from servemesh import names
-from servemesh.api.fleet.v1 import fleet_pb2 as fleet_pb
 from servemesh.api.worker.v1 import worker_pb2 as pb
 from servemesh.api.worker.v1 import worker_pb2_grpc as pb_grpc
 from servemesh.errors import InvalidError
 from servemesh.worker.service.catalog import Catalog
-from servemesh.worker.service.slots import SlotView
+from servemesh.worker.service.wire import slot_message
 
 PAGE_SIZE_DEFAULT = 50
 PAGE_SIZE_MAX = 1_000
@@ -38,19 +37,6 @@ class WorkerApi(pb_grpc.WorkerServiceServicer):
     def register(self, server: Any) -> None:
         """Add the service to a server."""
         pb_grpc.add_WorkerServiceServicer_to_server(self, server)
-
-
-def slot_message(slot: SlotView) -> fleet_pb.Slot:
-    """Return the slot as the fleet knows it."""
-    return fleet_pb.Slot(
-        version=names.version(slot.model, slot.version_id),
-        state=fleet_pb.Slot.State.Value(f"STATE_{slot.state}"),
-        is_default=slot.is_default,
-        aliases=slot.aliases,
-        reason=slot.reason,
-        message=slot.message,
-        memory_bytes=slot.memory_bytes,
-    )
 
 
 def _page_size(size: int) -> int:
