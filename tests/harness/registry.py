@@ -16,6 +16,7 @@ from servemesh.registry.domain.duties import StandstillWatch
 from servemesh.registry.domain.fleet import Slot, SlotState, Worker
 from servemesh.registry.domain.limits import Limits
 from servemesh.registry.domain.models import ArtifactFile, ModelVersion, Signature, TensorSpec
+from servemesh.registry.domain.observing import DeploymentState
 from servemesh.registry.domain.uploads import Upload
 from servemesh.registry.service.aliases import AliasBook
 from servemesh.registry.service.catalog import Catalog
@@ -105,6 +106,17 @@ class RegistryParts:
         worker = holding(worker, *assigned, state=state)
         await self.leases.renew(worker)
         return worker
+
+    async def join(self, count: int = 3, **changes: object) -> tuple[Worker, ...]:
+        """Workers w0, w1, … that have just taken their leases."""
+        workers = tuple(a_worker(f"w{number}", **changes) for number in range(count))
+        for worker in workers:
+            await self.leases.renew(worker)
+        return workers
+
+    async def state(self, model_id: str) -> DeploymentState:
+        """How far the mesh has come with a Deployment."""
+        return (await self.deployments.get(model_id)).observation.state
 
     async def settle(self, *workers: Worker) -> tuple[Worker, ...]:
         """Reconcile and obey until nothing changes."""

@@ -103,3 +103,33 @@ REGISTRY_AWAY = "registry.away"
 REGISTRY_BACK = "registry.back"
 LEASE_SUPERSEDED = "lease.superseded"  # a newer process has this worker's name: this one ends
 CACHE_WRITE_FAILED = "cache.write_failed"
+
+# --- registry --------------------------------------------------------------------------------------
+REGISTRY_WORKERS = Metric(name="servemesh.registry.workers", help="Workers that have a lease.")
+REGISTRY_UNPLACED = Metric(
+    name="servemesh.registry.versions.unplaced",
+    help="Versions that lack a place, by reason.",
+    labels=("reason",),
+)
+REGISTRY_REVISION = Metric(
+    name="servemesh.registry.assignment.revision", help="Revision of the newest assignment made here."
+)
+REGISTRY_EVENTS_WAITING = Metric(
+    name="servemesh.registry.events.waiting", help="Facts that the broker has not confirmed."
+)
+REGISTRY_EVENTS_SENT = Metric(
+    name="servemesh.registry.events.sent", help="Facts that the broker has confirmed."
+)
+
+# Log events of the registry.
+STORE_WAITING = "store.waiting"  # the database cannot be opened yet; with reason
+STORE_FAILED = "store.failed"  # with cause
+STORE_WRITE_CONFLICT = "store.write_conflict"
+STORE_NOT_DURABLE = "store.not_durable"  # with setting: PostgreSQL is set to lose acknowledged changes
+LEASES_FAILED = "leases.failed"
+LEASE_EXPIRED = "lease.expired"  # with worker: it was silent for a whole lease
+PLACEMENT_FAILED = "placement.failed"
+RELAY_WAITING = "relay.waiting"  # the broker or the database is away; facts wait in the outbox
+RELAY_HISTORY_LOST = "relay.history_lost"  # with republished: the broker lost facts it had confirmed
+RETENTION_FAILED = "retention.failed"
+BUCKET_WAITING = "bucket.waiting"

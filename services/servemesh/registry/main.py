@@ -36,6 +36,7 @@ from servemesh.registry.service.aliases import AliasBook
 from servemesh.registry.service.bucket import Bucket
 from servemesh.registry.service.catalog import Catalog
 from servemesh.registry.service.changes import Changes
+from servemesh.registry.service.collecting import CollectingSettings, Collector
 from servemesh.registry.service.commits import Commits
 from servemesh.registry.service.demands import Demands
 from servemesh.registry.service.deployments import DeploymentBook
@@ -115,6 +116,7 @@ async def serving_registry(settings: Settings, bus: Bus, blobs: BlobStore) -> As
                 _relay(settings, store, clock, changes, bus).run,
                 Retention(store, clock, RetentionSettings(request_s=settings.request_retention_s)).run,
                 sweeper.run,
+                _collector(settings, store, blobs, clock).run,
             )
         )
         health = Health()
@@ -147,23 +149,37 @@ async def _opened_store(settings: Settings) -> AsyncIterator[SqlStore]:
                 store = await stack.enter_async_context(SqlStore.opened(store_settings))
                 break
             except UnavailableError as error:
-                _log.warning("store.waiting", extra={"reason": error.reason})
+                _log.warning(names.STORE_WAITING, extra={"reason": error.reason})
                 await asyncio.sleep(STORE_RETRY_S)
         yield store
 
 
 def _relay(settings: Settings, store: SqlStore, clock: SystemClock, changes: Changes, bus: Bus) -> Relay:
-    # Nobody else can have an embedded database open, so there is nobody to wait for.
-    term_s = 0.0 if sql_engines.is_sqlite(settings.effective_database_url) else settings.duty_term_s
-    holder = f"{settings.instance}/{uuid.uuid4()}"
     relay_settings = RelaySettings(
         interval_s=settings.relay_interval_s,
         batch_max=settings.relay_batch_max,
         retention_s=settings.event_retention_s,
         check_interval_s=settings.relay_check_interval_s,
     )
-    duty = SoleDuty(store, clock, "relay", holder, term_s=settings.duty_term_s, takeover_s=term_s)
+    duty = _duty(settings, store, clock, "relay", settings.duty_term_s)
     return Relay(store, clock, changes, bus, duty, relay_settings)
+
+
+def _collector(settings: Settings, store: SqlStore, blobs: BlobStore, clock: SystemClock) -> Collector:
+    collecting = CollectingSettings(
+        interval_s=settings.collect_interval_s,
+        grace_s=settings.collect_grace_s,
+        retry_s=settings.collect_retry_s,
+    )
+    duty = _duty(settings, store, clock, "collector", settings.collect_term_s)
+    return Collector(store, blobs, clock, duty, collecting)
+
+
+def _duty(settings: Settings, store: SqlStore, clock: SystemClock, name: str, term_s: float) -> SoleDuty:
+    # Nobody else can have an embedded database open, so there is nobody to wait for.
+    takeover_s = 0.0 if sql_engines.is_sqlite(settings.effective_database_url) else term_s
+    holder = f"{settings.instance}/{uuid.uuid4()}"
+    return SoleDuty(store, clock, name, holder, term_s=term_s, takeover_s=takeover_s)
 
 
 def _limits(settings: Settings) -> Limits:
@@ -190,6 +206,8 @@ def _upload_limits(settings: Settings) -> UploadLimits:
         bytes_max=settings.upload_bytes_max,
         files_max=settings.upload_files_max,
         open_max=settings.uploads_open_max,
+        piece_bytes_max=settings.upload_piece_bytes_max,
+        disk_free_bytes_min=settings.disk_free_bytes_min,
         idle_max=timedelta(seconds=settings.upload_idle_s),
     )
 
@@ -197,8 +215,11 @@ def _upload_limits(settings: Settings) -> UploadLimits:
 def _admission_limits(settings: Settings) -> AdmissionLimits:
     return AdmissionLimits(
         memory_bytes_max=settings.admission_memory_bytes_max,
+        cpu_s_max=settings.admission_cpu_s_max,
         timeout_s=settings.admission_timeout_s,
+        answer_bytes_max=settings.admission_answer_bytes_max,
         processes_max=settings.admission_processes_max,
+        waiting_max=settings.admission_waiting_max,
     )
 
 

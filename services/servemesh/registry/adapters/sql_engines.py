@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from servemesh.errors import InvalidError
+from servemesh.observe import names as telemetry
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ async def check(engine: AsyncEngine) -> None:
         else:
             for name in ("fsync", "synchronous_commit", "full_page_writes"):
                 if await connection.scalar(text(f"SHOW {name}")) == "off":
-                    log.warning("store.not_durable", extra={"setting": name})
+                    log.warning(telemetry.STORE_NOT_DURABLE, extra={"setting": name})
 
 
 def is_sqlite(url: str) -> bool:

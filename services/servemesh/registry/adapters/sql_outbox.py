@@ -56,6 +56,12 @@ class SqlOutbox:
             for row in rows
         ]
 
+    async def count_unsent(self) -> int:
+        """How many facts the broker has not confirmed."""
+        return await sql_rows.count(
+            self._connection, schema.outbox, schema.outbox.c.stream_sequence.is_(None)
+        )
+
     async def mark_sent(self, row_id: int, *, stream_sequence: int, sent_time: datetime) -> None:
         """Note what the broker confirmed."""
         values = {"stream_sequence": stream_sequence, "sent_time": to_us(sent_time)}

@@ -12,8 +12,10 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from servemesh.errors import StaleError, UnavailableError
+from servemesh.observe import names as telemetry
 from servemesh.registry.adapters import sql_engines, sql_migrations
 from servemesh.registry.adapters.sql_aliases import SqlAliases
+from servemesh.registry.adapters.sql_blobs import SqlBlobs
 from servemesh.registry.adapters.sql_deployments import SqlDeployments
 from servemesh.registry.adapters.sql_engines import StoreSettings
 from servemesh.registry.adapters.sql_fleet import SqlFleet
@@ -35,6 +37,7 @@ class SqlTransaction:
         self.deployments = SqlDeployments(connection)
         self.fleet = SqlFleet(connection)
         self.uploads = SqlUploads(connection)
+        self.blobs = SqlBlobs(connection)
         self.outbox = SqlOutbox(connection)
         self.requests = SqlRequests(connection)
         self.duties = SqlDuties(connection)
@@ -80,17 +83,17 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except IntegrityError as error:
-        log.warning("store.write_conflict", extra={"cause": str(error.orig)})
+        log.warning(telemetry.STORE_WRITE_CONFLICT, extra={"cause": str(error.orig)})
         raise StaleError(
             "another call changed the same resource; try again", reason="WRITE_CONFLICT"
         ) from error
     except PoolTimeoutError as error:
         raise _away() from error
     except DBAPIError as error:
-        log.warning("store.failed", extra={"cause": str(error.orig)})
+        log.warning(telemetry.STORE_FAILED, extra={"cause": str(error.orig)})
         raise _away() from error
     except (SQLAlchemyError, OSError) as error:
-        log.warning("store.failed", extra={"cause": type(error).__name__})
+        log.warning(telemetry.STORE_FAILED, extra={"cause": type(error).__name__})
         raise _away() from error
 
 

@@ -8,6 +8,7 @@ import random
 
 from servemesh.blobs.ports import BlobStore
 from servemesh.errors import ServemeshError
+from servemesh.observe import names as telemetry
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,6 @@ class Bucket:
                 await self._blobs.ensure_bucket()
                 return
             except ServemeshError as error:
-                log.info("bucket.waiting", extra={"reason": error.reason})
+                log.info(telemetry.BUCKET_WAITING, extra={"reason": error.reason})
             await asyncio.sleep(wait_s * self._chances.uniform(0.5, 1.0))
             wait_s = min(2 * wait_s, WAIT_S_MAX)

@@ -10,6 +10,8 @@ from datetime import timedelta
 
 from servemesh import names
 from servemesh.errors import InvalidError, StaleError, UnavailableError
+from servemesh.observe import metrics
+from servemesh.observe import names as telemetry
 from servemesh.registry.domain.duties import StandstillWatch
 from servemesh.registry.domain.events import Kind
 from servemesh.registry.domain.fleet import Assignment, Lease, VersionKey, Worker
@@ -112,13 +114,14 @@ class Leases:
             try:
                 await self.expire(watch)
             except UnavailableError as error:
-                log.warning("leases.failed", extra={"reason": error.reason})
+                log.warning(telemetry.LEASES_FAILED, extra={"reason": error.reason})
             await asyncio.sleep(self._settings.interval_s)
 
     async def expire(self, watch: StandstillWatch) -> None:
         """End the Leases that have not been renewed for a whole term, as `watch` has seen it."""
         async with self._store.reading() as tx:
             leases = await tx.fleet.list_leases(after="", limit=self._limits.workers_max)
+        metrics.gauge(telemetry.REGISTRY_WORKERS).set(len(leases))
         counts = {lease.worker.worker_id: (lease.worker.incarnation, lease.renewals) for lease in leases}
         for worker_id in watch.stalled(counts, self._clock.monotonic_s()):
             async with self._store.writing(FLEET_LOCK, names.worker(worker_id)) as tx:
@@ -127,7 +130,7 @@ class Leases:
                     continue
                 if (lease.worker.incarnation, lease.renewals) == counts[worker_id]:
                     await self._leave(tx, lease, lease_expired=True)
-                    log.info("worker.lease_expired", extra={"worker": worker_id})
+                    log.info(telemetry.LEASE_EXPIRED, extra={"worker": worker_id})
             self._changes.notify()
 
     def _renewed(self, before: Lease | None, worker: Worker) -> Lease:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from servemesh import names
 from servemesh.errors import UnavailableError
 from servemesh.events import subjects
+from servemesh.observe import metrics
+from servemesh.observe import names as telemetry
 from servemesh.registry.domain.fleet import Assignment
 from servemesh.registry.domain.limits import Limits
 from servemesh.registry.domain.reconciling import Decision, FleetState, decided, keys_of_interest
@@ -56,7 +58,7 @@ class Placing:
             try:
                 await self.reconcile()
             except UnavailableError as error:
-                log.warning("placement.failed", extra={"reason": error.reason})
+                log.warning(telemetry.PLACEMENT_FAILED, extra={"reason": error.reason})
             await self._changes.wait(seen, timeout_s=self._settings.interval_s)
 
     async def reconcile(self) -> None:
@@ -71,6 +73,7 @@ class Placing:
             await self._apply(tx, decision, locked)
         if decision.is_empty:
             return
+        _show(decision)
         self._changes.notify()
         for worker_id in decision.assigned:
             await self._announcer.announce(subjects.assignment_changed(worker_id), b"")
@@ -112,5 +115,15 @@ class Placing:
             # From the time of day on, so that workers believe a registry whose database was made anew.
             at_least = int(self._clock.now().timestamp())
             revision = await tx.outbox.next_value(_REVISIONS, at_least=at_least)
+            metrics.gauge(telemetry.REGISTRY_REVISION).set(revision)
             for worker_id, slots in decision.assigned.items():
                 await tx.fleet.put_assignment(Assignment(worker_id=worker_id, revision=revision, slots=slots))
+
+
+def _show(decision: Decision) -> None:
+    if decision.shortfalls is None:
+        return
+    unplaced = metrics.gauge(telemetry.REGISTRY_UNPLACED)
+    unplaced.clear()
+    for shortfall in decision.shortfalls.values():
+        unplaced.labels(reason=shortfall.reason).inc()

@@ -10,6 +10,8 @@ from typing import Protocol
 
 from servemesh.errors import UnavailableError
 from servemesh.events.ports import Link, Publisher, StreamInspector, StreamState
+from servemesh.observe import metrics
+from servemesh.observe import names as telemetry
 from servemesh.registry.domain.outbox import OutboxRow, SentMark
 from servemesh.registry.service.changes import Changes
 from servemesh.registry.service.duties import SoleDuty
@@ -64,7 +66,7 @@ class Relay:
                     await self.check()
                     more = await self.relay()
             except UnavailableError as error:
-                log.info("relay.waiting", extra={"reason": error.reason})
+                log.info(telemetry.RELAY_WAITING, extra={"reason": error.reason})
             if not more:
                 await self._changes.wait(seen, timeout_s=self._settings.interval_s)
 
@@ -72,6 +74,8 @@ class Relay:
         """Publish some of what is unsent, oldest first; whether there may be more."""
         async with self._store.reading() as tx:
             rows = await tx.outbox.list_unsent(limit=self._settings.batch_max)
+            waiting = await tx.outbox.count_unsent()
+        metrics.gauge(telemetry.REGISTRY_EVENTS_WAITING).set(waiting)
         if not rows:
             return False
         sent: list[tuple[OutboxRow, int]] = []
@@ -95,7 +99,7 @@ class Relay:
         if await self._has_lost(state, mark):
             async with self._store.writing("outbox") as tx:
                 count = await tx.outbox.mark_all_unsent()
-            log.warning("relay.history_lost", extra={"republished": count})
+            log.warning(telemetry.RELAY_HISTORY_LOST, extra={"republished": count})
         horizon = self._clock.now() - timedelta(seconds=self._settings.retention_s)
         async with self._store.writing("outbox") as tx:
             await tx.outbox.delete_sent(sent_before=horizon)
@@ -115,6 +119,7 @@ class Relay:
     async def _mark(self, sent: Sequence[tuple[OutboxRow, int]]) -> None:
         if not sent:
             return
+        metrics.counter(telemetry.REGISTRY_EVENTS_SENT).inc(len(sent))
         now = self._clock.now()
         async with self._store.writing("outbox") as tx:
             for row, sequence in sent:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from servemesh.errors import UnavailableError
+from servemesh.observe import names as telemetry
 from servemesh.registry.service.ports import Clock, Store
 
 log = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ class Retention:
             try:
                 await self.forget()
             except UnavailableError as error:
-                log.warning("retention.failed", extra={"reason": error.reason})
+                log.warning(telemetry.RETENTION_FAILED, extra={"reason": error.reason})
             await asyncio.sleep(self._settings.interval_s)
 
     async def forget(self) -> None:
