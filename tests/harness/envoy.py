@@ -60,12 +60,19 @@ class Envoy:
 
 
 @contextlib.contextmanager
-def running_envoy(bootstrap_path: Path, *, admin_port: int) -> Iterator[Envoy]:
-    """Run Envoy for the length of the block."""
+def an_envoy(bootstrap_path: Path, *, admin_port: int) -> Iterator[Envoy]:
+    """Give an Envoy that is not started yet; it does not outlive the block."""
     envoy = Envoy(bootstrap_path, admin_port=admin_port)
-    envoy.start()
     try:
         yield envoy
     finally:
         if envoy.process.is_running:
             envoy.process.kill()
+
+
+@contextlib.contextmanager
+def running_envoy(bootstrap_path: Path, *, admin_port: int) -> Iterator[Envoy]:
+    """Run Envoy for the length of the block."""
+    with an_envoy(bootstrap_path, admin_port=admin_port) as envoy:
+        envoy.start()
+        yield envoy
