@@ -40,6 +40,15 @@ class PageRequest:
         """How many to read: one more than the page, to know whether there is another."""
         return self.size + 1
 
+    @property
+    def after_number(self) -> int:
+        """The key as a number, 0 at the start of the list; InvalidError for a forged token."""
+        if not self.after:
+            return 0
+        if not (self.after.isascii() and self.after.isdigit() and len(self.after) < 19):
+            raise _malformed(self.after)
+        return int(self.after)
+
     def page(self, items: Sequence[Item], key: Callable[[Item], str]) -> Page[Item]:
         """Cut what was read down to the page."""
         kept = tuple(items[: self.size])
@@ -76,15 +85,19 @@ def _decoded(scope: str, token: str) -> str:
         if not isinstance(key, str) or digest != _digest(scope):
             raise ValueError
     except (ValueError, TypeError, binascii.Error):
-        raise InvalidError(
-            "page_token is not one that a call with the same arguments returned; start again without it",
-            reason="PAGE_TOKEN_MALFORMED",
-            field="page_token",
-            expected="next_page_token of the page before, with the same arguments",
-            got=token[:100],
-        ) from None
+        raise _malformed(token) from None
     return key
 
 
 def _digest(scope: str) -> str:
     return hashlib.sha256(scope.encode()).hexdigest()[:16]
+
+
+def _malformed(token: str) -> InvalidError:
+    return InvalidError(
+        "page_token is not one that a call with the same arguments returned; start again without it",
+        reason="PAGE_TOKEN_MALFORMED",
+        field="page_token",
+        expected="next_page_token of the page before, with the same arguments",
+        got=token[:100],
+    )

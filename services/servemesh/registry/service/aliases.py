@@ -84,8 +84,9 @@ class AliasBook:
     async def list_moves(self, model_id: str, alias_id: str, page: PageRequest) -> Page[AliasMove]:
         """Where it pointed and when, newest first; MissingError if it never existed."""
         async with self._store.reading() as tx:
-            before = int(page.after or 0)
-            moves = await tx.aliases.list_moves(model_id, alias_id, before=before, limit=page.fetch)
+            moves = await tx.aliases.list_moves(
+                model_id, alias_id, before=page.after_number, limit=page.fetch
+            )
         if not moves and not page.after:
             raise lookup.missing("ALIAS_MISSING", names.alias(model_id, alias_id))
         return page.page(moves, lambda move: str(move.revision))

@@ -112,8 +112,7 @@ class Catalog:
         """Versions of the Model, newest first."""
         async with self._store.reading() as tx:
             await lookup.model(tx, model_id)
-            before = int(page.after or 0)
-            versions = await tx.models.list_versions(model_id, before=before, limit=page.fetch)
+            versions = await tx.models.list_versions(model_id, before=page.after_number, limit=page.fetch)
         return page.page(versions, lambda version: str(version.version_id))
 
     async def delete_version(self, model_id: str, version_id: int) -> None:
