@@ -93,12 +93,21 @@ def _opened(model_id: str, wish: pb.Upload) -> Operation[pb.Upload]:
         try:
             upload = (yield Call(request=request)).upload
             found: pb.Upload = (yield Call(request=pb.GetUploadRequest(name=upload.name))).upload
+            if list(found.received_bytes) == [file.size_bytes for file in found.files]:
+                yield from _touched(found)
         except (MissingError, ConflictError):
             continue  # that one has become a Version already, or has expired
         return found
     raise UnavailableError(
         f"the upload of {model_id} was deleted as soon as it was opened; try again", reason="UPLOAD_GONE"
     )
+
+
+def _touched(upload: pb.Upload) -> Operation[None]:
+    """Add nothing to a complete upload; ConflictError if it has become a Version."""
+    file = upload.files[0]
+    request = pb.WriteUploadFileRequest(name=upload.name, path=file.path, offset_bytes=file.size_bytes)
+    yield Send(request_type=pb.WriteUploadFileRequest, requests=lambda: iter((request,)))
 
 
 def _sent(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 # Below the range from which Linux takes the ports of outgoing connections, so that a process which is started
 # again does not find its port in use by somebody's connection. The upper end leaves room for weed, which
 # insists on a second port 10,000 above the first for its admin server.
-PORT_MIN = 20_000
+PORT_MIN = 10_000
 PORT_MAX = 22_767
 TRIES_MAX = 200
 
