@@ -21,3 +21,9 @@ def blob_key(sha256: str) -> str:
             expected="64 lower-case hex digits",
         )
     return f"{PREFIX}{sha256[:2]}/{sha256}"
+
+
+def find_sha256(key: str) -> str | None:
+    """Return the digest under which a blob lies, or None if the key is not one of ours."""
+    sha256 = key.rpartition("/")[2]
+    return sha256 if _SHA256.fullmatch(sha256) and key == blob_key(sha256) else None

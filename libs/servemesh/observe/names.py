@@ -132,4 +132,6 @@ PLACEMENT_FAILED = "placement.failed"
 RELAY_WAITING = "relay.waiting"  # the broker or the database is away; facts wait in the outbox
 RELAY_HISTORY_LOST = "relay.history_lost"  # with republished: the broker lost facts it had confirmed
 RETENTION_FAILED = "retention.failed"
+BLOBS_COLLECTED = "blobs.collected"  # with count: blobs that nothing needed any more are deleted
+BLOBS_COLLECT_WAITING = "blobs.collect_waiting"  # with reason
 BUCKET_WAITING = "bucket.waiting"

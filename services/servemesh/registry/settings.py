@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from servemesh.names import ID_PATTERN
 
 _ADDRESS = r".+:\d{1,5}"
+_MIB = 1024**2
 _GIB = 1024**3
 
 
@@ -80,14 +81,38 @@ class Settings(BaseSettings):
     """WatchDeployment calls at a time."""
     upload_bytes_max: int = Field(default=16 * _GIB, ge=1)
     """Sum over the files of one Upload."""
-    upload_files_max: int = Field(default=1_024, ge=1)
+    upload_files_max: int = Field(default=1_024, ge=1, le=10_000)
+    """Files of one Upload."""
+    upload_piece_bytes_max: int = Field(default=_MIB, ge=1_024, le=32 * _MIB)
+    """Bytes of a file in one message."""
     uploads_open_max: int = Field(default=256, ge=1)
+    """Uploads that are not a Version yet."""
+    disk_free_bytes_min: int = Field(default=_GIB, ge=0)
+    """An Upload that would leave less room than this on the disk of `data_dir` is refused."""
     upload_idle_s: float = Field(default=86_400, ge=1)
     """An Upload that nobody goes on with is deleted after so long."""
     sweep_interval_s: float = Field(default=60, gt=0, le=86_400)
-    admission_memory_bytes_max: int = Field(default=8 * _GIB, ge=256 * 1024 * 1024)
+    """How often expired Uploads are looked for."""
+    collect_interval_s: float = Field(default=3_600, gt=0, le=30 * 86_400)
+    """How often the object store is searched for blobs that nothing needs."""
+    collect_grace_s: float = Field(default=86_400, ge=0, le=365 * 86_400)
+    """A blob is deleted when nothing has needed it for so long."""
+    collect_retry_s: float = Field(default=30, gt=0, le=3_600)
+    """When a search that was cut off goes on."""
+    collect_term_s: float = Field(default=300, ge=60, le=86_400)
+    """After so long without a sign of life another registry deletes; far longer than any one deletion takes."""
+    admission_memory_bytes_max: int = Field(default=8 * _GIB, ge=256 * _MIB)
+    """Memory of the process that examines an artifact."""
+    admission_cpu_s_max: int = Field(default=120, ge=1, le=3_600)
+    """Processor time of one examination."""
     admission_timeout_s: float = Field(default=180, gt=0, le=3_600)
+    """Wall time of one examination."""
+    admission_answer_bytes_max: int = Field(default=4 * _MIB, ge=64 * 1024, le=64 * _MIB)
+    """What one examination may say; a longer signature is refused."""
     admission_processes_max: int = Field(default=2, ge=1, le=64)
+    """Examinations at a time."""
+    admission_waiting_max: int = Field(default=64, ge=1, le=10_000)
+    """Examinations under way or waiting; more are refused."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     otlp_endpoint: str | None = Field(

@@ -92,6 +92,9 @@ class SqlModels:
             "document": _VERSION.dumps(version),
         }
         await self._connection.execute(insert(schema.versions).values(**values))
+        key = {"model_id": version.model_id, "version_id": version.version_id}
+        uses = [{"sha256": sha256, **key} for sha256 in sorted({file.sha256 for file in version.files})]
+        await self._connection.execute(insert(schema.version_blobs), uses)
 
     async def delete_version(self, model_id: str, version_id: int) -> None:
         """Remove."""

@@ -109,6 +109,35 @@ uploads = Table(
     Column("document", Text, nullable=False),
 )
 
+
+def _uses(name: str, owners: str, owner_id: Column[int] | Column[str]) -> Table:
+    """Blobs that rows of another table need; they go with their owner."""
+    key = owner_id.name
+    return Table(
+        name,
+        metadata,
+        Column("model_id", _ID, primary_key=True),
+        owner_id,
+        Column("sha256", String(64), primary_key=True, index=True),
+        ForeignKeyConstraint(
+            ["model_id", key], [f"{owners}.model_id", f"{owners}.{key}"], ondelete="CASCADE"
+        ),
+    )
+
+
+version_blobs = _uses(
+    "version_blobs", "versions", Column("version_id", BigInteger, primary_key=True, autoincrement=False)
+)
+upload_blobs = _uses("upload_blobs", "uploads", Column("upload_id", _ID, primary_key=True))
+
+orphan_blobs = Table(
+    "orphan_blobs",
+    metadata,
+    Column("sha256", String(64), primary_key=True),
+    Column("since_time", BigInteger, nullable=False),
+    Column("is_condemned", Boolean, nullable=False),
+)
+
 requests = Table(
     "requests",
     metadata,

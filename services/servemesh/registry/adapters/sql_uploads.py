@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from servemesh.registry.adapters import sql_rows
@@ -50,6 +50,19 @@ class SqlUploads:
             "document": _UPLOAD.dumps(upload),
         }
         await sql_rows.put(self._connection, schema.uploads, values)
+        await self._put_uses(upload)
+
+    async def _put_uses(self, upload: Upload) -> None:
+        """Write down which blobs it needs: those of its digests that are known, until its Version needs them."""
+        table, key = schema.upload_blobs, {"model_id": upload.model_id, "upload_id": upload.upload_id}
+        needed = {file.sha256 for file in upload.files if file.sha256 and upload.version_id is None}
+        owned = (table.c.model_id == upload.model_id, table.c.upload_id == upload.upload_id)
+        kept = set(await self._connection.scalars(select(table.c.sha256).where(*owned)))
+        if kept - needed:
+            await self._connection.execute(delete(table).where(*owned, table.c.sha256.in_(kept - needed)))
+        if needed - kept:
+            uses = [{"sha256": sha256, **key} for sha256 in sorted(needed - kept)]
+            await self._connection.execute(insert(table), uses)
 
     async def delete(self, model_id: str, upload_id: str) -> bool:
         """Remove; whether it was there."""

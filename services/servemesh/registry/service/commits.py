@@ -62,6 +62,7 @@ class Commits:
         admitted = await self._examiner.examine(
             {file.path: self._staging.path(upload, index) for index, file in enumerate(upload.files)}
         )
+        await self._catalog.claim_blobs(upload)
         for index, file in enumerate(upload.files):
             await self._store(file, self._staging.path(upload, index))
         version = await self._catalog.commit_upload(upload, admitted, now=self._clock.now())

@@ -9,7 +9,9 @@ from dataclasses import replace
 from datetime import datetime
 
 from servemesh import names
+from servemesh.errors import UnavailableError
 from servemesh.registry.domain.admission import Admitted
+from servemesh.registry.domain.collecting import is_claimable
 from servemesh.registry.domain.events import Kind
 from servemesh.registry.domain.limits import Limits, check_room
 from servemesh.registry.domain.models import ModelVersion, RequestKey
@@ -17,8 +19,11 @@ from servemesh.registry.domain.uploads import Upload
 from servemesh.registry.service import lookup
 from servemesh.registry.service.catalog import added_model
 from servemesh.registry.service.changes import Changes
+from servemesh.registry.service.collecting import BLOBS_LOCK
 from servemesh.registry.service.ports import Clock, Store
 from servemesh.registry.service.recording import answered, record, request_lock
+
+LEAVING_RETRY_S = 1.0
 
 
 class Publishing:
@@ -73,6 +78,23 @@ class Publishing:
         """Uploads whose expire_time is not after `now`, oldest first, committed ones too."""
         async with self._store.reading() as tx:
             return await tx.uploads.list_expired(now=now, limit=page_size)
+
+    async def claim_blobs(self, upload: Upload) -> None:
+        """Put the blobs of its files in use; UnavailableError BLOB_LEAVING while one of them is being deleted."""
+        sha256s = sorted({file.sha256 for file in upload.files})
+        async with self._store.writing(names.model(upload.model_id), BLOBS_LOCK) as tx:
+            kept = await tx.uploads.find(upload.model_id, upload.upload_id)
+            if kept is None:
+                raise lookup.missing("UPLOAD_MISSING", upload.name)
+            if not is_claimable(await tx.blobs.find_orphans(sha256s)):
+                raise UnavailableError(
+                    "bytes that nobody used any more are just being deleted from the object store; the upload is "
+                    "kept: commit it again in a moment",
+                    reason="BLOB_LEAVING",
+                    retry_after_s=LEAVING_RETRY_S,
+                )
+            await tx.blobs.forget_orphans(sha256s)
+            await tx.uploads.put(replace(kept, files=upload.files))
 
     async def commit_upload(self, upload: Upload, admitted: Admitted, *, now: datetime) -> ModelVersion:
         """Publish `upload` as the next Version of its Model, with its event; once only."""

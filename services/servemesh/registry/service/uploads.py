@@ -41,6 +41,12 @@ class UploadCatalog(Protocol):
     async def list_expired_uploads(self, *, now: datetime, page_size: int) -> Sequence[Upload]:
         """Return Uploads whose expire_time is not after `now`, oldest first, committed ones too."""
 
+    async def claim_blobs(self, upload: Upload) -> None:
+        """Keep the digests of its files, which puts their blobs in use before anybody looks whether they are there.
+
+        UnavailableError BLOB_LEAVING while one of them is being deleted: it can be claimed a moment later.
+        """
+
     async def commit_upload(self, upload: Upload, admitted: Admitted, *, now: datetime) -> ModelVersion:
         """Publish `upload` (its files carry their digests) as the next Version of its Model, with its event.
 
