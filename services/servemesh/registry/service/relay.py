@@ -19,6 +19,8 @@ from servemesh.registry.service.ports import Clock, Store
 
 log = logging.getLogger(__name__)
 
+MEASURE_INTERVAL_S = 2.0
+
 
 class Broker(Link, Publisher, StreamInspector, Protocol):
     """What the relay needs of the event bus."""
@@ -54,6 +56,7 @@ class Relay:
         self._settings = settings
         self._connections_checked = -1
         self._checked_at_s = 0.0
+        self._measured_at_s = 0.0
         self._stream_create_time: datetime | None = None
 
     async def run(self) -> None:
@@ -62,6 +65,7 @@ class Relay:
             seen = self._changes.count
             more = False
             try:
+                await self._measure()
                 if self._broker.is_connected and await self._duty.holds():
                     await self.check()
                     more = await self.relay()
@@ -74,8 +78,6 @@ class Relay:
         """Publish some of what is unsent, oldest first; whether there may be more."""
         async with self._store.reading() as tx:
             rows = await tx.outbox.list_unsent(limit=self._settings.batch_max)
-            waiting = await tx.outbox.count_unsent()
-        metrics.gauge(telemetry.REGISTRY_EVENTS_WAITING).set(waiting)
         if not rows:
             return False
         sent: list[tuple[OutboxRow, int]] = []
@@ -115,6 +117,16 @@ class Relay:
         if state.first_sequence > mark.stream_sequence:
             return False  # a full stream drops its oldest facts: those were stored
         return await self._broker.find_message_id(mark.stream_sequence) != mark.event_id
+
+    async def _measure(self) -> None:
+        """Show how much waits, also while the broker is away."""
+        now_s = self._clock.monotonic_s()
+        if now_s - self._measured_at_s < MEASURE_INTERVAL_S:
+            return
+        async with self._store.reading() as tx:
+            waiting = await tx.outbox.count_unsent()
+        metrics.gauge(telemetry.REGISTRY_EVENTS_WAITING).set(waiting)
+        self._measured_at_s = now_s
 
     async def _mark(self, sent: Sequence[tuple[OutboxRow, int]]) -> None:
         if not sent:
