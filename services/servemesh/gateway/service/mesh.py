@@ -69,7 +69,12 @@ class Mesh:
         )
 
     async def version_ids(self, model: str, version: str) -> frozenset[str]:
-        """Return the Version ids that `version` names ("" all); MissingError if the model is not known."""
+        """Return the Version ids that `version` names ("" all); MissingError if the model is not known.
+
+        Without a model, all Versions of all models are meant: no ids.
+        """
+        if not model:
+            return frozenset()
         fleet = self._view.fleet
         if not fleet.slots_of(model):
             if await self._catalog.find_model(model, timeout_s=self._limits.ask_timeout_s) is None:
