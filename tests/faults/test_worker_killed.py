@@ -200,3 +200,18 @@ def test_settings_that_make_no_sense_end_it_with_one_line(tmp_path: Path) -> Non
     assert child.wait() == 64
     assert child.output.count("\n") == 1
     assert child.output.startswith("SERVEMESH_WORKER_BATCH_ROWS_MAX: ")
+
+
+async def test_it_ends_soon_although_the_store_does_not_answer(
+    tmp_path: Path, nats_server: NatsServer, seaweed_server: SeaweedServer, children: ExitStack
+) -> None:
+    async with around(tmp_path, nats_server, seaweed_server) as (_, worker):
+        silent = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
+        async with silent:
+            port = silent.sockets[0].getsockname()[1]
+            child = worker.child(S3_ENDPOINT=f"127.0.0.1:{port}")
+            children.callback(child.stop)
+            child.start()
+            await eventually(lambda: bool(worker.half_done) and '"event": "ready"' in child.output, 20)
+            child.send(signal.SIGTERM)
+            assert await asyncio.to_thread(child.wait, 5.0) == 0

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
@@ -77,13 +79,29 @@ async def run(settings: Settings, stop: Stop = until_signalled) -> None:
         bus = await enter(NatsBus.running(BusSettings(url=settings.nats_url, client_name=settings.instance)))
         blobs = await enter(MinioStore.running(_store_settings(settings)))
         stack.enter_context(faults_reported(settings.cache_dir))
-        await serve(settings, bus, blobs, observation.metrics_address, stop)
+        await serve(
+            settings,
+            bus,
+            blobs,
+            observation.metrics_address,
+            stop,
+            served=lambda: _end_within(settings.exit_wait_s),
+        )
 
 
 async def serve(
-    settings: Settings, bus: WorkerBus, blobs: BlobReader, metrics_address: str, stop: Stop
+    settings: Settings,
+    bus: WorkerBus,
+    blobs: BlobReader,
+    metrics_address: str,
+    stop: Stop,
+    *,
+    served: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serve until `stop` returns. The stack unwinds upwards: refuse, finish, say goodbye, close."""
+    """Serve until `stop` returns. The stack unwinds upwards: refuse, finish, say goodbye, close.
+
+    `served` is called when the last call has its answer.
+    """
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         fleet = await enter(FleetLease.running(settings.registry_address, timeout_s=settings.lease_timeout_s))
@@ -106,9 +124,11 @@ async def serve(
             chances=random.Random(),
         )
         await keeper.recall()
+        await enter(background(reconciler.run))
         stack.push_async_callback(keeper.end)
         stack.push_async_callback(announcer.announce, leaving=True)
-        await enter(background(reconciler.run, announcer.run, keeper.run))
+        await enter(background(announcer.run, keeper.run))
+        stack.callback(served)
         address = await enter(_serving(settings, residency, health))
         identity.bind(settings.advertise_address or address)
         await keeper.settled.wait()
@@ -145,6 +165,13 @@ async def _stopped(stop: Stop, keeper: LeaseKeeper) -> None:
 
     async with background(lambda: ending(stop), lambda: ending(keeper.superseded.wait)):
         await ended.wait()
+
+
+def _end_within(wait_s: float) -> None:
+    """Have the process end soon although a thread hangs in a driver: there is nothing left to lose."""
+    timer = threading.Timer(wait_s, os._exit, args=(0,))
+    timer.daemon = True
+    timer.start()
 
 
 def _identity(settings: Settings, residency: Residency, metrics_address: str) -> Identity:

@@ -85,6 +85,9 @@ class Settings(BaseSettings):
     grace_s: float = Field(default=15, gt=0, le=600)
     """For the calls under way when the worker stops."""
 
+    exit_wait_s: float = Field(default=2, gt=0, le=60)
+    """For threads that hang in a driver, once every call has its answer."""
+
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     otlp_endpoint: str | None = Field(
         default=None,
