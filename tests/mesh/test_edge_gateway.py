@@ -70,7 +70,7 @@ class World:
         message = pb.WorkerAnnouncement(
             worker=pb.Worker(
                 name=f"workers/{worker.name}",
-                incarnation="i",
+                incarnation=f"start of {worker.name}",
                 address=worker.address,
                 state=pb.Worker.STATE_ACTIVE,
                 slots=[slot],
@@ -122,9 +122,10 @@ async def until(world: World, worker: OipWorker) -> None:
     async def answered() -> bool:
         try:
             return await world.answered_by() == worker.name
-        except grpc.aio.AioRpcError as error:  # nobody holds the model, and there is no registry to ask
-            assert error.code() is grpc.StatusCode.UNAVAILABLE
-            return False
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                raise
+            return False  # nobody holds the model at this moment, and there is no registry to ask
 
     await eventually(answered)
 
