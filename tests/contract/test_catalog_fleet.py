@@ -45,6 +45,15 @@ async def test_a_replaced_incarnation_cannot_come_back(registry: RegistryParts) 
         await registry.leases.renew(a_worker("w1", incarnation="second"))
 
 
+async def test_the_first_answer_to_a_worker_says_what_it_should_hold(registry: RegistryParts) -> None:
+    await registry.push("iris")
+    await registry.deployments.create("iris")
+    worker = a_worker("w1")
+    assert await registry.renewed(worker) == {("iris", 1)}
+    await registry.leases.end("w1", worker.incarnation)
+    assert await registry.renewed(replace(worker, incarnation="next")) == {("iris", 1)}
+
+
 async def test_a_silent_worker_is_missed_after_a_whole_lease_and_its_versions_move(
     registry: RegistryParts,
 ) -> None:

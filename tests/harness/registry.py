@@ -140,7 +140,7 @@ def parts(store: SqlStore, limits: Limits | None = None, clock: MovedClock | Non
         deployments=DeploymentBook(store, clock, changes, limits),
         publishing=Publishing(store, clock, changes, limits),
         placing=placing,
-        leases=Leases(store, clock, changes, limits, LeaseSettings()),
+        leases=Leases(store, clock, changes, placing, limits, LeaseSettings()),
         demands=Demands(store, clock, placing, limits),
         watch=StandstillWatch(LeaseSettings().lease_s),
     )

@@ -94,7 +94,7 @@ async def serving_registry(settings: Settings, bus: Bus, blobs: BlobStore) -> As
         staging = await enter(StagingFiles.opened(settings.data_dir / "staging"))
         clock, changes, limits = SystemClock(), Changes(), _limits(settings)
         placing = Placing(store, clock, changes, bus, limits, _placing_settings(settings))
-        leases = Leases(store, clock, changes, limits, LeaseSettings(lease_s=settings.lease_s))
+        leases = Leases(store, clock, changes, placing, limits, LeaseSettings(lease_s=settings.lease_s))
         publishing = Publishing(store, clock, changes, limits)
         occupied = Occupied()
         examiner = AdmissionProcess(_admission_limits(settings))

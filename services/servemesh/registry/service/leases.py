@@ -20,7 +20,7 @@ from servemesh.registry.domain.models import ModelVersion
 from servemesh.registry.domain.paging import Page, PageRequest
 from servemesh.registry.service import lookup
 from servemesh.registry.service.changes import Changes
-from servemesh.registry.service.placing import FLEET_LOCK
+from servemesh.registry.service.placing import FLEET_LOCK, Placing
 from servemesh.registry.service.ports import Clock, Store, Transaction
 from servemesh.registry.service.recording import record
 
@@ -49,11 +49,18 @@ class Leases:
     """Who is there."""
 
     def __init__(
-        self, store: Store, clock: Clock, changes: Changes, limits: Limits, settings: LeaseSettings
+        self,
+        store: Store,
+        clock: Clock,
+        changes: Changes,
+        placing: Placing,
+        limits: Limits,
+        settings: LeaseSettings,
     ) -> None:
         self._store = store
         self._clock = clock
         self._changes = changes
+        self._placing = placing
         self._limits = limits
         self._settings = settings
 
@@ -90,12 +97,16 @@ class Leases:
             await tx.fleet.put_lease(self._renewed(before, worker))
             if joined:
                 await record(tx, Kind.WORKER_JOINED, name, worker.worker_id, self._clock.now())
-            found = await tx.fleet.find_assignment(worker.worker_id)
-            assignment = found or Assignment(worker_id=worker.worker_id)
-            versions = await tx.models.find_versions([slot.key for slot in assignment.slots])
+            renewal = await self._renewal(tx, worker.worker_id)
         if joined or before is None or before.worker != worker:
             self._changes.notify()
-        return Renewal(assignment=assignment, versions=versions, lease_s=self._settings.lease_s)
+        if renewal is None:  # an empty answer would make the worker drop what it still holds
+            await self._placing.reconcile()
+            async with self._store.reading() as tx:
+                renewal = await self._renewal(tx, worker.worker_id)
+        if renewal is None:
+            raise UnavailableError(f"{name} has no assignment yet; ask again", reason="NOT_PLACED", name=name)
+        return renewal
 
     async def end(self, worker_id: str, incarnation: str) -> None:
         """Give the Lease up; nothing happens if another incarnation has it."""
@@ -132,6 +143,14 @@ class Leases:
                     await self._leave(tx, lease, lease_expired=True)
                     log.info(telemetry.LEASE_EXPIRED, extra={"worker": worker_id})
             self._changes.notify()
+
+    async def _renewal(self, tx: Transaction, worker_id: str) -> Renewal | None:
+        """The answer to the worker; None if it was not decided yet what it should hold."""
+        assignment = await tx.fleet.find_assignment(worker_id)
+        if assignment is None:
+            return None
+        versions = await tx.models.find_versions([slot.key for slot in assignment.slots])
+        return Renewal(assignment=assignment, versions=versions, lease_s=self._settings.lease_s)
 
     def _renewed(self, before: Lease | None, worker: Worker) -> Lease:
         replaced = before.replaced if before is not None else ()
