@@ -15,7 +15,6 @@ from servemesh.gateway.domain.snapshot.policy import CallLimits, EdgePolicy
 from tests.harness.edge import Edge, holding, running_edge
 from tests.harness.oip_worker import oip_worker
 
-
 LATE = "the deadline of the call passed before a worker had answered"
 
 

@@ -135,3 +135,20 @@ RETENTION_FAILED = "retention.failed"
 BLOBS_COLLECTED = "blobs.collected"  # with count: blobs that nothing needed any more are deleted
 BLOBS_COLLECT_WAITING = "blobs.collect_waiting"  # with reason
 BUCKET_WAITING = "bucket.waiting"
+
+# --- gateway: the edge -----------------------------------------------------------------------------
+GATEWAY_XDS_REFUSALS = Metric(
+    name="servemesh.gateway.xds.refusals", help="Tables that an Envoy did not take.", labels=("type",)
+)
+GATEWAY_XDS_STREAMS = Metric(name="servemesh.gateway.xds.streams", help="Envoys that are connected.")
+GATEWAY_FLEET_WORKERS = Metric(name="servemesh.gateway.fleet.workers", help="Workers in the table.")
+
+# Log events of the edge.
+XDS_REFUSED = "xds.refused"  # with type_url, version and detail, Envoy's own words: a bug of the gateway
+XDS_CONNECTED = "xds.connected"
+XDS_DISCONNECTED = "xds.disconnected"
+BUS_AWAY = "bus.away"
+BUS_BACK = "bus.back"
+ANNOUNCEMENT_MALFORMED = "announcement.malformed"
+STATE_NOT_KEPT = "state.not_kept"  # the gateway's state folder does not take what it should keep
+STATE_UNREADABLE = "state.unreadable"  # what an earlier start kept is left aside

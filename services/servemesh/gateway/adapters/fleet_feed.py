@@ -24,11 +24,11 @@ from servemesh.gateway.domain.fleet import Worker
 from servemesh.gateway.domain.snapshot.values import parse_address
 from servemesh.gateway.domain.traffic import Traffic
 from servemesh.gateway.service.fleet_watch import Announcement
+from servemesh.observe import names
 from servemesh.rpc import client
 
 logger = logging.getLogger(__name__)
 
-MALFORMED = "fleet.announcement_malformed"
 PAGE_SIZE = 1000
 PAGES_MAX = 100
 QUEUE_MAX = 4096
@@ -111,7 +111,7 @@ async def _announcements(messages: AsyncIterator[Message]) -> AsyncIterator[Anno
             heard = fleet_pb2.WorkerAnnouncement.FromString(message.data)
             worker = await _resolved(worker_of(heard.worker))
         except (DecodeError, InvalidError):
-            logger.warning(MALFORMED, extra={"subject": message.subject})
+            logger.warning(names.ANNOUNCEMENT_MALFORMED, extra={"subject": message.subject})
             continue
         yield Announcement(worker=worker, sequence=heard.sequence, is_leaving=heard.leaving)
 

@@ -19,13 +19,13 @@ from servemesh.gateway.adapters.xds_messages import Tables, tables_of
 from servemesh.gateway.domain.fleet import Fleet, Worker
 from servemesh.gateway.domain.snapshot.values import Snapshot
 from servemesh.gateway.domain.traffic import Traffic
+from servemesh.observe import names
 
 logger = logging.getLogger(__name__)
 
 FLEET_FILE = "fleet.json"
 TABLES_FILE = "envoy-last-known.bin"
 BOOTSTRAP_FILE = "envoy-bootstrap.json"
-UNREADABLE = "snapshot.unreadable"
 
 
 class StateFolder:
@@ -52,7 +52,7 @@ class StateFolder:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError, json_format.ParseError, InvalidError):
-            logger.warning(UNREADABLE, extra={"file": FLEET_FILE})
+            logger.warning(names.STATE_UNREADABLE, extra={"file": FLEET_FILE})
             return None
 
     async def keep(self, fleet: Fleet, traffic: Traffic, snapshot: Snapshot) -> None:

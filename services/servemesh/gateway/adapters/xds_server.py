@@ -13,11 +13,9 @@ from envoy.service.discovery.v3 import ads_pb2_grpc
 from servemesh.gateway.adapters.xds_messages import Tables, tables_of
 from servemesh.gateway.adapters.xds_subscriptions import Refusal, Request, Response, Subscriptions
 from servemesh.gateway.domain.snapshot.values import Snapshot
+from servemesh.observe import metrics, names
 
 logger = logging.getLogger(__name__)
-
-REFUSED = "xds.refused"  # with type_url, version and Envoy's own reason
-CONNECTED, DISCONNECTED = "xds.connected", "xds.disconnected"
 
 
 class Snapshots(Protocol):
@@ -55,14 +53,16 @@ class XdsServer(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):  # type: ignor
         self, requests: AsyncIterator[Request], context: Any
     ) -> AsyncIterator[Response]:
         subscriptions = Subscriptions()
-        logger.info(CONNECTED, extra={"peer": context.peer()})
+        metrics.gauge(names.GATEWAY_XDS_STREAMS).inc()
+        logger.info(names.XDS_CONNECTED, extra={"peer": context.peer()})
         try:
             async with aclosing(self._occasions(requests, subscriptions)) as occasions:
                 async for tables in occasions:
                     for response in subscriptions.due(tables):
                         yield response
         finally:
-            logger.info(DISCONNECTED, extra={"peer": context.peer()})
+            metrics.gauge(names.GATEWAY_XDS_STREAMS).dec()
+            logger.info(names.XDS_DISCONNECTED, extra={"peer": context.peer()})
 
     async def _occasions(
         self, requests: AsyncIterator[Request], subscriptions: Subscriptions
@@ -101,9 +101,10 @@ class XdsServer(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):  # type: ignor
         if refusal is None:
             return
         logger.error(
-            REFUSED,
-            extra={"type_url": refusal.type_url, "version": refusal.version, "reason": refusal.reason},
+            names.XDS_REFUSED,
+            extra={"type_url": refusal.type_url, "version": refusal.version, "detail": refusal.reason},
         )
+        metrics.counter(names.GATEWAY_XDS_REFUSALS).labels(type=refusal.type_url.rpartition(".")[2]).inc()
         if self._refused is not None:
             self._refused(refusal)
 

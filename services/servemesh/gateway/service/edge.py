@@ -14,10 +14,9 @@ from servemesh.gateway.domain.snapshot.values import Neighbours, Snapshot
 from servemesh.gateway.domain.traffic import Traffic
 from servemesh.gateway.service.fleet_view import LiveFleet
 from servemesh.gateway.service.publication import Publication
+from servemesh.observe import metrics, names
 
 logger = logging.getLogger(__name__)
-
-NOT_KEPT = "snapshot.not_kept"
 
 
 class Shelf(Protocol):
@@ -54,6 +53,7 @@ class Edge:
         """
         self._fleet, self._traffic = membership.fleet, traffic
         self._live.put(membership.fleet)
+        metrics.gauge(names.GATEWAY_FLEET_WORKERS).set(len(membership.fleet.by_id))
         known = membership.fleet if membership.is_proven else None
         self._publication.put(snapshot_of(known, traffic, self._neighbours, self._policy))
 
@@ -67,4 +67,4 @@ class Edge:
             try:
                 await self._shelf.keep(self._fleet, self._traffic, kept)
             except UnavailableError as error:
-                logger.warning(NOT_KEPT, extra={"reason": error.reason})
+                logger.warning(names.STATE_NOT_KEPT, extra={"reason": error.reason})

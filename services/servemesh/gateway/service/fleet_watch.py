@@ -13,11 +13,9 @@ from servemesh.errors import ServemeshError, UnavailableError
 from servemesh.gateway.domain.fleet import Worker
 from servemesh.gateway.domain.membership import Membership, Patience
 from servemesh.gateway.domain.traffic import Traffic
+from servemesh.observe import names
 
 logger = logging.getLogger(__name__)
-
-BUS_AWAY, BUS_BACK = "bus.away", "bus.back"
-REGISTRY_AWAY, REGISTRY_BACK = "registry.away", "registry.back"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,10 +155,10 @@ class FleetWatch:
 
     def _bus_is(self, up: bool) -> None:
         if up is not self._is_bus_up:
-            logger.info(BUS_BACK if up else BUS_AWAY)
+            logger.info(names.BUS_BACK if up else names.BUS_AWAY)
         self._is_bus_up = up
 
     def _registry_is(self, up: bool, reason: str) -> None:
         if up is not self._is_registry_up:
-            logger.info(REGISTRY_BACK if up else REGISTRY_AWAY, extra={"reason": reason})
+            logger.info(names.REGISTRY_BACK if up else names.REGISTRY_AWAY, extra={"reason": reason})
         self._is_registry_up = up
