@@ -48,12 +48,12 @@ def message_of(worker: Worker) -> pb.Worker:
 
 
 def traffic_of(deployments: Iterable[registry_pb2.Deployment]) -> Traffic:
-    """Return the shares of each deployed Model."""
+    """Return the shares of each deployed Model, as they are now: the wish runs ahead while a Version loads."""
     return Traffic(
         by_model={
             names.model_id(deployment.model): tuple(
                 Share(version=_version_in(target.target), percent=target.weight_percent)
-                for target in deployment.traffic
+                for target in deployment.serving
             )
             for deployment in deployments
         }
@@ -65,7 +65,7 @@ def deployments_of(traffic: Traffic) -> list[registry_pb2.Deployment]:
     return [
         registry_pb2.Deployment(
             model=names.model(model),
-            traffic=[
+            serving=[
                 registry_pb2.TrafficTarget(target=_target(model, share.version), weight_percent=share.percent)
                 for share in shares
             ],

@@ -12,7 +12,7 @@ from servemesh.worker.service.slots import SlotView
 
 def slot_message(slot: SlotView) -> pb.Slot:
     """Return a slot as the fleet knows it."""
-    return pb.Slot(
+    message = pb.Slot(
         version=names.version(slot.model, slot.version_id),
         state=pb.Slot.State.Value(f"STATE_{slot.state}"),
         is_default=slot.is_default,
@@ -21,6 +21,9 @@ def slot_message(slot: SlotView) -> pb.Slot:
         message=slot.message,
         memory_bytes=slot.memory_bytes,
     )
+    if slot.statistics is not None and slot.statistics.last_call_ms:
+        message.call_time.FromMilliseconds(slot.statistics.last_call_ms)
+    return message
 
 
 def assignment(message: pb.Assignment) -> Assignment:
