@@ -16,9 +16,10 @@ from google.rpc import error_details_pb2, status_pb2
 
 from servemesh import errors
 from servemesh.rpc import client
-from servemesh.rpc.edge import PUSHBACK_KEY, from_rpc_error
+from servemesh.rpc.edge import PUSHBACK_KEY
 from servemesh.rpc.health import Health
 from servemesh.rpc.server import Backend, serving
+from servemesh.rpc.statuses import from_rpc_error
 from tests.harness.probe import SECRET, Probe, ProbeStub
 from tests.harness.served_probe import Served, refused, served_probe
 

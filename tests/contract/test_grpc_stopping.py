@@ -18,9 +18,10 @@ from servemesh.api.oip.v2 import inference_pb2_grpc as oip_grpc
 from servemesh.api.registry.v1 import registry_pb2_grpc
 from servemesh.errors import MissingError, OverloadedError
 from servemesh.rpc import client
-from servemesh.rpc.edge import PUSHBACK_KEY, from_rpc_error
+from servemesh.rpc.edge import PUSHBACK_KEY
 from servemesh.rpc.health import Health
 from servemesh.rpc.server import Backend, serving
+from servemesh.rpc.statuses import from_rpc_error
 from tests.harness.served_probe import Served, refused, served_probe
 
 HELLO = StringValue(value="hello")

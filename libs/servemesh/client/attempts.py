@@ -8,16 +8,19 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import grpc
-from opentelemetry import trace as otel
 
 from servemesh.client import retries
 from servemesh.client.retries import RetryPolicy
 from servemesh.client.steps import Step
 from servemesh.errors import ExpiredError, InvalidError, ServemeshError, UnavailableError
-from servemesh.observe import traces
-from servemesh.rpc.edge import from_rpc_error
 from servemesh.rpc.limits import MESSAGE_BYTES_MAX
 from servemesh.rpc.options import channel_options
+from servemesh.rpc.statuses import from_rpc_error
+
+try:
+    from opentelemetry import trace as otel
+except ModuleNotFoundError:  # a program without it has no trace to carry on
+    otel = None  # type: ignore[assignment]
 
 T = TypeVar("T")
 DEFAULT_ADDRESS = "127.0.0.1:8001"
@@ -133,9 +136,9 @@ def options() -> list[tuple[str, int]]:
 
 
 def headers() -> list[tuple[str, str]]:
-    """Return the metadata that carries the caller's trace, ours or OpenTelemetry's."""
-    found = traces.headers()
-    if found:
-        return list(found)
-    context = otel.get_current_span().get_span_context()
-    return [(traces.TRACE_PARENT, traces.trace_parent(context))] if context.is_valid else []
+    """Return the metadata that hands the program's OpenTelemetry trace on, in W3C form."""
+    context = otel.get_current_span().get_span_context() if otel else None
+    if context is None or not context.is_valid:
+        return []
+    value = f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+    return [("traceparent", value)]

@@ -9,9 +9,9 @@ import grpc
 from servemesh.errors import ExpiredError
 from servemesh.observe import traces
 from servemesh.rpc.calls import NEVER_S
-from servemesh.rpc.edge import from_rpc_error
 from servemesh.rpc.limits import DEADLINE_S_DEFAULT, MESSAGE_BYTES_MAX
 from servemesh.rpc.options import channel_options
+from servemesh.rpc.statuses import from_rpc_error
 
 MARGIN = 0.05  # of the time left, kept back for the answer's way home
 Metadata = tuple[tuple[str, str | bytes], ...]

@@ -1,10 +1,9 @@
-"""The one place where errors become gRPC statuses, and where statuses become errors again."""
+"""The one place where errors become gRPC statuses."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -12,7 +11,6 @@ from typing import Any, NoReturn
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
-from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
@@ -20,29 +18,12 @@ from servemesh import errors
 from servemesh.errors import ServemeshError
 from servemesh.observe import names, traces
 from servemesh.observe.calls import calls_of
+from servemesh.rpc.statuses import CODE_OF, MESSAGE_CHARS_MAX, from_rpc_error
 
 DOMAIN = "servemesh.dev"
 PUSHBACK_KEY = "grpc-retry-pushback-ms"
-MESSAGE_CHARS_MAX = 2_000
 METADATA_CHARS_MAX = 500
 
-CODE_OF: dict[type[ServemeshError], grpc.StatusCode] = {
-    errors.InvalidError: grpc.StatusCode.INVALID_ARGUMENT,
-    errors.MissingError: grpc.StatusCode.NOT_FOUND,
-    errors.ConflictError: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.ExistsError: grpc.StatusCode.ALREADY_EXISTS,
-    errors.StaleError: grpc.StatusCode.ABORTED,
-    errors.OverloadedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    errors.UnavailableError: grpc.StatusCode.UNAVAILABLE,
-    errors.UnsupportedError: grpc.StatusCode.UNIMPLEMENTED,
-    errors.DamagedError: grpc.StatusCode.DATA_LOSS,
-    errors.ExpiredError: grpc.StatusCode.DEADLINE_EXCEEDED,
-}
-_KIND_OF = {code: kind for kind, code in CODE_OF.items()}
-# A server that stops answers CANCELLED to calls it had accepted: another worker can take them.
-_KIND_OF[grpc.StatusCode.CANCELLED] = errors.UnavailableError
-
-_ADDRESS = re.compile("(ipv4|ipv6|unix|dns):")
 _log = logging.getLogger(__name__)
 
 
@@ -115,24 +96,6 @@ def to_status(error: BaseException, *, pushback: bool = True) -> grpc.Status:
     return described._replace(trailing_metadata=trailers)
 
 
-def from_rpc_error(error: grpc.aio.AioRpcError) -> ServemeshError:
-    """Return the typed error that the server raised, read back from code, ErrorInfo and RetryInfo."""
-    code = error.code()
-    kind = _KIND_OF.get(code, ServemeshError)
-    status = _status_of(error)
-    if status is None:
-        return kind(_bare_message(error), reason=_bare_reason(code))
-    typed = kind(status.message)
-    info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
-    typed.retry_after_s = None
-    for detail in status.details:
-        if detail.Unpack(info):
-            typed.reason, typed.metadata = info.reason, dict(info.metadata)
-        elif detail.Unpack(retry):
-            typed.retry_after_s = retry.retry_delay.ToTimedelta().total_seconds()
-    return typed
-
-
 async def _refuse(context: Any, error: Exception | asyncio.CancelledError, pushback: bool) -> NoReturn:
     if isinstance(error, grpc.aio.AbortError):
         raise error
@@ -180,25 +143,3 @@ def _packed(message: Any) -> AnyMessage:
     packed = AnyMessage()
     packed.Pack(message)
     return packed
-
-
-def _status_of(error: grpc.aio.AioRpcError) -> status_pb2.Status | None:
-    for key, value in error.trailing_metadata() or ():
-        if key == "grpc-status-details-bin" and isinstance(value, bytes):
-            try:
-                return status_pb2.Status.FromString(value)
-            except DecodeError:
-                return None
-    return None
-
-
-def _bare_message(error: grpc.aio.AioRpcError) -> str:
-    """The text of a status without details: the peer's own, or our transport's without addresses."""
-    details = error.details() or ""
-    if _ADDRESS.search(details):
-        return "the other side cannot be reached"
-    return details[:MESSAGE_CHARS_MAX] or error.code().name
-
-
-def _bare_reason(code: grpc.StatusCode) -> str:
-    return "PEER_UNAVAILABLE" if code is grpc.StatusCode.UNAVAILABLE else code.name

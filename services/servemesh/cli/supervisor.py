@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -17,6 +18,8 @@ from servemesh.local.domain.processes import MeshStatus
 from servemesh.local.settings import supervisor_environment
 
 _PROBE_S = 1.0
+_NEEDED = ("envoy", "xds", "sqlalchemy", "onnxruntime", "nats", "minio", "prometheus_client", "uvloop")
+"""What the processes of a mesh import and the CLI alone does not."""
 
 
 class SupervisorProcess:
@@ -35,6 +38,7 @@ class SupervisorProcess:
 
     def start(self, *, workers: int, port: int, metrics_port: int) -> None:
         """Start it in a session of its own, so that a Ctrl-C at the terminal reaches only us."""
+        _check_installed()
         try:
             self.log_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
@@ -108,3 +112,19 @@ class SupervisorProcess:
     def _running(self) -> subprocess.Popen[bytes]:
         assert self._process is not None, "start() comes first"
         return self._process
+
+
+def _check_installed() -> None:
+    """ConflictError where only the SDK and the CLI are installed."""
+    for package in _NEEDED:
+        try:
+            found = importlib.util.find_spec(package)
+        except ModuleNotFoundError:
+            found = None
+        if found is None:
+            raise ConflictError(
+                "the mesh itself is not installed here, only its command; install it with "
+                "`pip install 'servemesh[local]'`, or use a mesh elsewhere with --address HOST:PORT",
+                reason="MESH_NOT_INSTALLED",
+                package=package,
+            )

@@ -13,8 +13,8 @@ import pytest
 
 from servemesh.api.oip.v2 import inference_pb2 as pb
 from servemesh.errors import ExpiredError, InvalidError, MissingError, UnsupportedError
-from servemesh.rpc.edge import from_rpc_error
 from servemesh.rpc.server import Backend
+from servemesh.rpc.statuses import from_rpc_error
 from servemesh.tensors.datatypes import DATATYPES
 from tests.harness import models
 from tests.harness.waiting import eventually

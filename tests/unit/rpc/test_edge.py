@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from servemesh import errors
-from servemesh.rpc.edge import CODE_OF, PUSHBACK_KEY, code_of, from_rpc_error, to_status
+from servemesh.rpc.edge import PUSHBACK_KEY, code_of, to_status
+from servemesh.rpc.statuses import CODE_OF, from_rpc_error
 
 texts = st.text(max_size=100)
 

@@ -19,7 +19,7 @@ from servemesh.errors import UnavailableError
 from servemesh.gateway.service.ports import Metadata
 from servemesh.observe import traces
 from servemesh.rpc import client
-from servemesh.rpc.edge import from_rpc_error
+from servemesh.rpc.statuses import from_rpc_error
 
 CHANNELS_MAX = 1024
 
