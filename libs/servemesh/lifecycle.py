@@ -10,11 +10,19 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, TypeVar
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings
 
 from servemesh.errors import ServemeshError
 
-Stop = Callable[[], Awaitable[None]]
+EXIT_REFUSED = 1
+EXIT_USAGE = 64
+
+Ready = Callable[[str], None]
+Stop = Callable[[], Awaitable[object]]
+SettingsT = TypeVar("SettingsT", bound=BaseSettings)
 
 
 class Clock(Protocol):
@@ -46,8 +54,16 @@ class SystemClock:
         await asyncio.sleep(span_s)
 
 
-def run(main: Coroutine[Any, Any, None]) -> NoReturn:
-    """Run `main` on uvloop where it is installed, then exit: 0, or 1 with one line on stderr for an error of ours."""
+def run(settings_type: type[SettingsT], main: Callable[[SettingsT], Coroutine[Any, Any, None]]) -> NoReturn:
+    """Run `main` with what the environment says, on uvloop where it is installed, then exit.
+
+    0 when it returns; 64 for a setting that is wrong and 1 for an error of ours, each with one line on stderr.
+    """
+    try:
+        settings = settings_type()
+    except ValidationError as error:
+        sys.stderr.write(f"{_wrong_setting(settings_type, error)}\n")
+        sys.exit(EXIT_USAGE)
     try:
         import uvloop
     except ImportError:
@@ -56,11 +72,19 @@ def run(main: Coroutine[Any, Any, None]) -> NoReturn:
         runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
     try:
         with runner:
-            runner.run(main)
+            runner.run(main(settings))
     except ServemeshError as error:
         sys.stderr.write(f"{error.reason}: {error.message}\n")
-        sys.exit(1)
+        sys.exit(EXIT_REFUSED)
     sys.exit(0)
+
+
+def _wrong_setting(settings_type: type[BaseSettings], error: ValidationError) -> str:
+    """Return the environment variable that is wrong, and why; never its value, which may be a secret."""
+    first = error.errors()[0]
+    name = "_".join(str(part) for part in first["loc"]).upper()
+    prefix = settings_type.model_config.get("env_prefix", "")
+    return f"{name if name.startswith(prefix) else prefix + name}: {first['msg']}"
 
 
 def backoff_s(chance: random.Random, *, first_s: float = 0.1, longest_s: float = 5.0) -> Iterator[float]:
@@ -69,6 +93,10 @@ def backoff_s(chance: random.Random, *, first_s: float = 0.1, longest_s: float =
     while True:
         yield chance.uniform(0.0, bound_s)
         bound_s = min(bound_s * 2, longest_s)
+
+
+def ignored(address: str) -> None:
+    """Take the address where somebody serves, and tell nobody."""
 
 
 @asynccontextmanager

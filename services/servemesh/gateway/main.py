@@ -5,18 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import sys
 import time
 from contextlib import AsyncExitStack
 from importlib import metadata
 from urllib.parse import urlsplit
 
-import uvloop
-from pydantic import ValidationError
-
-from servemesh.errors import ServemeshError
+from servemesh import lifecycle
 from servemesh.events.nats_bus import NatsBus
 from servemesh.events.settings import BusSettings
+from servemesh.gateway import bounds
 from servemesh.gateway.adapters.fleet_feed import BusFeed, ListeningBus, RegistryListing
 from servemesh.gateway.adapters.registry_calls import RegistryCalls
 from servemesh.gateway.adapters.snapshot_file import StateFolder
@@ -24,29 +21,25 @@ from servemesh.gateway.adapters.worker_calls import WorkerCalls
 from servemesh.gateway.adapters.xds_bootstrap import Start, bootstrap_json
 from servemesh.gateway.adapters.xds_server import XdsServer
 from servemesh.gateway.api.oip import OipApi
-from servemesh.gateway.domain.membership import Membership, Patience, restored
-from servemesh.gateway.domain.snapshot.policy import CallLimits, ConnectionLimits, EdgePolicy, Retries
+from servemesh.gateway.domain.membership import Membership, restored
 from servemesh.gateway.domain.snapshot.values import Address, Neighbours, parse_address
 from servemesh.gateway.domain.traffic import Traffic
-from servemesh.gateway.service.activator import ActivationLimits, Activator
+from servemesh.gateway.service.activator import Activator
 from servemesh.gateway.service.dispatch import Dispatch
 from servemesh.gateway.service.edge import Edge
 from servemesh.gateway.service.fleet_view import LiveFleet
-from servemesh.gateway.service.fleet_watch import FleetWatch, WatchLimits
-from servemesh.gateway.service.mesh import Mesh, MeshLimits
+from servemesh.gateway.service.fleet_watch import FleetWatch
+from servemesh.gateway.service.mesh import Mesh
 from servemesh.gateway.service.publication import Publication
 from servemesh.gateway.service.statistics import MeshStatistics
-from servemesh.gateway.service.streams import StreamLimits, Streams
+from servemesh.gateway.service.streams import Streams
 from servemesh.gateway.settings import Settings
-from servemesh.lifecycle import Stop, background, until_signalled
+from servemesh.lifecycle import Ready, Stop, background, ignored, until_signalled
 from servemesh.observe import names
 from servemesh.observe.setup import setup
 from servemesh.rpc.health import Health
-from servemesh.rpc.limits import Limits
 from servemesh.rpc.server import serving
 
-EXIT_REFUSED = 1
-EXIT_USAGE = 64
 OIP_SERVICE = "inference.GRPCInferenceService"
 XDS_GRACE_S = 0.2  # an Envoy whose stream ends goes on with what it has
 
@@ -54,9 +47,10 @@ _log = logging.getLogger(__name__)
 
 
 async def run(settings: Settings, stop: Stop = until_signalled) -> None:
-    """Serve until `stop` returns, observed and connected to the bus."""
+    """Serve until `stop` returns, observed and connected to the bus, which may be away."""
     async with AsyncExitStack() as stack:
-        observation = await stack.enter_async_context(
+        enter = stack.enter_async_context
+        observation = await enter(
             setup(
                 "gateway",
                 instance=settings.instance,
@@ -66,26 +60,30 @@ async def run(settings: Settings, stop: Stop = until_signalled) -> None:
                 log_level=settings.log_level,
             )
         )
-        bus_settings = BusSettings(url=settings.nats_url, client_name=settings.instance)
-        bus = await stack.enter_async_context(NatsBus.running(bus_settings))
+        bus = await enter(NatsBus.running(BusSettings(url=settings.nats_url, client_name=settings.instance)))
         await serve(settings, bus, observation.metrics_address, stop)
 
 
-async def serve(settings: Settings, bus: ListeningBus, metrics_address: str, stop: Stop) -> None:
-    """Serve until `stop` returns. The stack unwinds upwards: refuse, finish, close."""
+async def serve(
+    settings: Settings, bus: ListeningBus, metrics_address: str, stop: Stop, *, ready: Ready = ignored
+) -> None:
+    """Serve until `stop` returns. The stack unwinds upwards: refuse, finish, close.
+
+    `ready` is told the address once it serves.
+    """
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         listing = await enter(RegistryListing(settings.registry_address))
         catalog = await enter(RegistryCalls(settings.registry_address))
-        workers = await enter(WorkerCalls())
+        workers = await enter(WorkerCalls(settings.channels_max))
         folder = StateFolder(settings.state_dir)
         membership, traffic = _recalled(folder)
         live, publication, health = LiveFleet(membership.fleet), Publication(), Health()
         statistics = MeshStatistics(
-            live, workers, interval_s=settings.statistics_interval_s, timeout_s=MeshLimits().ask_timeout_s
+            live, workers, interval_s=settings.statistics_interval_s, timeout_s=settings.ask_timeout_s
         )
-        api = _oip(live, workers, catalog, statistics)
-        limits = _limits(settings)
+        api = _oip(settings, live, workers, catalog, statistics)
+        limits = bounds.limits(settings)
         address = await enter(
             serving(settings.address, [api.register], health=health, limits=limits, grace_s=settings.grace_s)
         )
@@ -97,7 +95,7 @@ async def serve(settings: Settings, bus: ListeningBus, metrics_address: str, sto
             )
         )
         neighbours = await _neighbours(settings, address)
-        edge = Edge(live, publication, folder, neighbours=neighbours, policy=_policy(settings))
+        edge = Edge(live, publication, folder, neighbours=neighbours, policy=bounds.policy(settings))
         edge.become(membership, traffic)
         watch = _watch(settings, bus, listing, membership, traffic, edge)
         folder.write_bootstrap(bootstrap_json(_start(settings, folder, xds_address)))
@@ -109,19 +107,26 @@ async def serve(settings: Settings, bus: ListeningBus, metrics_address: str, sto
             names.READY,
             extra={"address": address, "metrics_address": metrics_address, "xds_address": xds_address},
         )
+        ready(address)
         await stop()
         _log.info(names.DRAINING)
 
 
-def _oip(live: LiveFleet, workers: WorkerCalls, catalog: RegistryCalls, statistics: MeshStatistics) -> OipApi:
-    activator = Activator(live, workers, catalog, ActivationLimits())
+def _oip(
+    settings: Settings,
+    live: LiveFleet,
+    workers: WorkerCalls,
+    catalog: RegistryCalls,
+    statistics: MeshStatistics,
+) -> OipApi:
+    activator = Activator(live, workers, catalog, bounds.activation_limits(settings))
     chance = random.Random()
     return OipApi(
         metadata.version("servemesh"),
-        Mesh(live, activator, workers, catalog, MeshLimits()),
+        Mesh(live, activator, workers, catalog, bounds.mesh_limits(settings)),
         Dispatch(activator, workers, chance),
         statistics,
-        Streams(live, activator, workers, StreamLimits(), chance),
+        Streams(live, activator, workers, bounds.stream_limits(settings), chance),
     )
 
 
@@ -141,13 +146,12 @@ def _watch(
     traffic: Traffic,
     edge: Edge,
 ) -> FleetWatch:
-    patience = Patience(silence_s=settings.silence_s, listing_s=3 * settings.listing_interval_s)
     return FleetWatch(
         BusFeed(bus),
         listing,
         membership=membership,
         traffic=traffic,
-        limits=WatchLimits(patience=patience, listing_interval_s=settings.listing_interval_s),
+        limits=bounds.watch_limits(settings),
         clock=time.monotonic,
         changed=edge.become,
     )
@@ -188,53 +192,5 @@ def _start(settings: Settings, folder: StateFolder, xds_address: str) -> Start:
     )
 
 
-def _policy(settings: Settings) -> EdgePolicy:
-    return EdgePolicy(
-        calls=CallLimits(
-            message_bytes_max=settings.message_bytes_max,
-            metadata_bytes_max=settings.metadata_bytes_max,
-            metadata_bytes_cut=4 * settings.metadata_bytes_max,
-            deadline_default_s=settings.deadline_s_default,
-            deadline_max_s=settings.deadline_s_max,
-        ),
-        connections=ConnectionLimits(streams_max=settings.streams_max),
-        retries=Retries(
-            attempts_max=settings.retries_max,
-            budget_percent=settings.retry_budget_percent,
-            budget_floor=settings.retry_budget_floor,
-        ),
-        pushback_ms=settings.pushback_ms,
-        refuse_compressed=settings.refuse_compressed,
-        trace_percent=100 * settings.trace_ratio,
-    )
-
-
-def _limits(settings: Settings) -> Limits:
-    return Limits(
-        message_bytes_max=settings.message_bytes_max,
-        metadata_bytes_max=settings.metadata_bytes_max,
-        deadline_s_default=settings.deadline_s_default,
-        deadline_s_max=settings.deadline_s_max,
-    )
-
-
-def main() -> int:
-    """Run until SIGTERM or SIGINT; return the exit status."""
-    try:
-        settings = Settings()
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = "_".join(str(part) for part in first["loc"]).upper()
-        print(f"SERVEMESH_GATEWAY_{name}: {first['msg']}", file=sys.stderr)  # noqa: T201
-        return EXIT_USAGE
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(run(settings))
-    except ServemeshError as error:
-        print(error, file=sys.stderr)  # noqa: T201
-        return EXIT_REFUSED
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    lifecycle.run(Settings, run)

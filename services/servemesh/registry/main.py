@@ -5,33 +5,27 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import sys
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import timedelta
 
-import uvloop
-from pydantic import ValidationError
-
-from servemesh.blobs import minio_store
+from servemesh import lifecycle
 from servemesh.blobs.minio_store import MinioStore
 from servemesh.blobs.ports import BlobStore
-from servemesh.errors import ServemeshError, UnavailableError
+from servemesh.errors import UnavailableError
 from servemesh.events.nats_bus import NatsBus
 from servemesh.events.ports import Bus
-from servemesh.events.settings import BusSettings
-from servemesh.lifecycle import Stop, background, until_signalled
+from servemesh.events.settings import BusSettings, StreamSettings
+from servemesh.lifecycle import Ready, Stop, background, ignored, until_signalled
 from servemesh.observe import names, setup
+from servemesh.registry import bounds
 from servemesh.registry.adapters import data_lock, sql_engines
-from servemesh.registry.adapters.admission_process import AdmissionLimits, AdmissionProcess
+from servemesh.registry.adapters.admission_process import AdmissionProcess
 from servemesh.registry.adapters.sql_store import SqlStore
 from servemesh.registry.adapters.staging_files import StagingFiles
 from servemesh.registry.adapters.system_clock import SystemClock
 from servemesh.registry.api.fleet import FleetApi
 from servemesh.registry.api.registry import RegistryApi
-from servemesh.registry.domain.limits import Limits
-from servemesh.registry.domain.uploads import UploadLimits
 from servemesh.registry.service.aliases import AliasBook
 from servemesh.registry.service.bucket import Bucket
 from servemesh.registry.service.catalog import Catalog
@@ -43,19 +37,16 @@ from servemesh.registry.service.deployments import DeploymentBook
 from servemesh.registry.service.downloads import Downloads
 from servemesh.registry.service.duties import SoleDuty
 from servemesh.registry.service.leases import Leases, LeaseSettings
-from servemesh.registry.service.placing import Placing, PlacingSettings
+from servemesh.registry.service.placing import Placing
 from servemesh.registry.service.publishing import Publishing
 from servemesh.registry.service.relay import Relay, RelaySettings
-from servemesh.registry.service.retention import Retention, RetentionSettings
+from servemesh.registry.service.retention import Retention
 from servemesh.registry.service.sweeping import Sweeper
 from servemesh.registry.service.uploads import Occupied, Uploads
 from servemesh.registry.settings import Settings
-from servemesh.rpc import limits as rpc_limits
 from servemesh.rpc.health import Health
 from servemesh.rpc.server import serving
 
-EXIT_REFUSED = 1
-EXIT_USAGE = 64
 STORE_RETRY_S = 2.0
 SERVICES = ("", "servemesh.api.registry.v1.RegistryService", "servemesh.api.fleet.v1.FleetService")
 
@@ -63,7 +54,7 @@ _log = logging.getLogger(__name__)
 
 
 async def run(settings: Settings, stop: Stop = until_signalled) -> None:
-    """Serve until `stop` returns. NATS and S3 may be away; a database that is away is waited for."""
+    """Serve until `stop` returns, observed and connected to bus and blob store; both may be away."""
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         observation = await enter(
@@ -76,33 +67,42 @@ async def run(settings: Settings, stop: Stop = until_signalled) -> None:
                 log_level=settings.log_level,
             )
         )
-        bus = await enter(NatsBus.running(BusSettings(url=settings.nats_url, client_name=settings.instance)))
-        blobs = await enter(MinioStore.running(_blob_settings(settings)))
-        address = await enter(serving_registry(settings, bus, blobs))
-        _log.info(names.READY, extra={"address": address, "metrics_address": observation.metrics_address})
-        await stop()
-        _log.info(names.DRAINING)
+        stream = StreamSettings(size_bytes_max=settings.events_bytes_max, replicas=settings.events_replicas)
+        bus_settings = BusSettings(url=settings.nats_url, client_name=settings.instance, stream=stream)
+        bus = await enter(NatsBus.running(bus_settings))
+        blobs = await enter(MinioStore.running(bounds.blob_settings(settings)))
+        await serve(settings, bus, blobs, observation.metrics_address, stop)
 
 
-@asynccontextmanager
-async def serving_registry(settings: Settings, bus: Bus, blobs: BlobStore) -> AsyncIterator[str]:
-    """Serve for the length of the block on whatever bus and blob store are given; yield "host:port"."""
+async def serve(
+    settings: Settings,
+    bus: Bus,
+    blobs: BlobStore,
+    metrics_address: str,
+    stop: Stop,
+    *,
+    ready: Ready = ignored,
+) -> None:
+    """Serve until `stop` returns, once there is a database. The stack unwinds upwards: refuse, finish, close.
+
+    `ready` is told the address once it serves.
+    """
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         stack.enter_context(data_lock.locked(settings.data_dir))
         store = await enter(_opened_store(settings))
         staging = await enter(StagingFiles.opened(settings.data_dir / "staging"))
-        clock, changes, limits = SystemClock(), Changes(), _limits(settings)
-        placing = Placing(store, clock, changes, bus, limits, _placing_settings(settings))
+        clock, changes, limits = SystemClock(), Changes(), bounds.limits(settings)
+        placing = Placing(store, clock, changes, bus, limits, bounds.placing_settings(settings))
         leases = Leases(store, clock, changes, placing, limits, LeaseSettings(lease_s=settings.lease_s))
         publishing = Publishing(store, clock, changes, limits)
         occupied = Occupied()
-        examiner = AdmissionProcess(_admission_limits(settings))
+        examiner = AdmissionProcess(bounds.admission_limits(settings))
         registry_api = RegistryApi(
             Catalog(store, clock, changes, limits),
             AliasBook(store, clock, changes, limits),
             DeploymentBook(store, clock, changes, limits),
-            Uploads(publishing, staging, occupied, clock, _upload_limits(settings)),
+            Uploads(publishing, staging, occupied, clock, bounds.upload_limits(settings)),
             Commits(publishing, staging, occupied, examiner, blobs, clock),
             Downloads(publishing, blobs),
         )
@@ -114,7 +114,7 @@ async def serving_registry(settings: Settings, bus: Bus, blobs: BlobStore) -> As
                 placing.run,
                 leases.run,
                 _relay(settings, store, clock, changes, bus).run,
-                Retention(store, clock, RetentionSettings(request_s=settings.request_retention_s)).run,
+                Retention(store, clock, bounds.retention_settings(settings)).run,
                 sweeper.run,
                 _collector(settings, store, blobs, clock).run,
             )
@@ -125,13 +125,16 @@ async def serving_registry(settings: Settings, bus: Bus, blobs: BlobStore) -> As
                 settings.address,
                 [registry_api.register, fleet_api.register],
                 health=health,
-                limits=rpc_limits.Limits(calls_max=settings.calls_max),
+                limits=bounds.call_limits(settings),
                 grace_s=settings.grace_s,
             )
         )
         for service in SERVICES:
             health.set(service, True)
-        yield address
+        _log.info(names.READY, extra={"address": address, "metrics_address": metrics_address})
+        ready(address)
+        await stop()
+        _log.info(names.DRAINING)
 
 
 @asynccontextmanager
@@ -182,72 +185,5 @@ def _duty(settings: Settings, store: SqlStore, clock: SystemClock, name: str, te
     return SoleDuty(store, clock, name, holder, term_s=term_s, takeover_s=takeover_s)
 
 
-def _limits(settings: Settings) -> Limits:
-    return Limits(
-        models_max=settings.models_max,
-        versions_max=settings.versions_max,
-        aliases_max=settings.aliases_max,
-        workers_max=settings.workers_max,
-        demands_max=settings.demands_max,
-        watchers_max=settings.watchers_max,
-    )
-
-
-def _placing_settings(settings: Settings) -> PlacingSettings:
-    return PlacingSettings(
-        interval_s=settings.placement_interval_s,
-        demand_idle_s=settings.demand_idle_s,
-        failed_workers_max=settings.failed_workers_max,
-    )
-
-
-def _upload_limits(settings: Settings) -> UploadLimits:
-    return UploadLimits(
-        bytes_max=settings.upload_bytes_max,
-        files_max=settings.upload_files_max,
-        open_max=settings.uploads_open_max,
-        piece_bytes_max=settings.upload_piece_bytes_max,
-        disk_free_bytes_min=settings.disk_free_bytes_min,
-        idle_max=timedelta(seconds=settings.upload_idle_s),
-    )
-
-
-def _admission_limits(settings: Settings) -> AdmissionLimits:
-    return AdmissionLimits(
-        memory_bytes_max=settings.admission_memory_bytes_max,
-        cpu_s_max=settings.admission_cpu_s_max,
-        timeout_s=settings.admission_timeout_s,
-        answer_bytes_max=settings.admission_answer_bytes_max,
-        processes_max=settings.admission_processes_max,
-        waiting_max=settings.admission_waiting_max,
-    )
-
-
-def _blob_settings(settings: Settings) -> minio_store.StoreSettings:
-    return minio_store.StoreSettings(
-        endpoint=settings.s3_endpoint,
-        access_key=settings.s3_access_key,
-        secret_key=settings.s3_secret_key.get_secret_value(),
-        bucket=settings.s3_bucket,
-        secure=settings.s3_secure,
-    )
-
-
-def main() -> None:
-    """Run with what the environment says; exit 64 if that is wrong, 1 if the registry cannot start."""
-    try:
-        settings = Settings()
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        sys.stderr.write(f"SERVEMESH_REGISTRY_{field.upper()}: {first['msg']}\n")
-        sys.exit(EXIT_USAGE)
-    try:
-        uvloop.run(run(settings))
-    except ServemeshError as error:
-        sys.stderr.write(f"{error.message}\n")
-        sys.exit(EXIT_REFUSED)
-
-
 if __name__ == "__main__":
-    main()
+    lifecycle.run(Settings, run)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from servemesh.names import ID_PATTERN
@@ -29,7 +29,15 @@ class Settings(BaseSettings):
     grace_s: float = Field(default=10, gt=0, le=600)
     """For the calls under way when the registry stops."""
     calls_max: int = Field(default=1_024, ge=1, le=100_000)
-    """Calls in flight."""
+    """Calls in flight; more are refused."""
+    message_bytes_max: int = Field(default=64 * _MIB, ge=1_024, le=1_024 * _MIB)
+    """One message, either way."""
+    metadata_bytes_max: int = Field(default=16 * 1024, ge=4_096, le=96 * 1024)
+    """Metadata of one call."""
+    deadline_s_default: float = Field(default=30, gt=0, le=3_600)
+    """Given to a unary call that comes without a deadline."""
+    deadline_s_max: float = Field(default=300, gt=0, le=86_400)
+    """The latest deadline of a unary call; a later one is cut to it."""
 
     data_dir: Path = Path("registry-data")
     """Private folder for staged uploads and, unless `database_url` says otherwise, the database."""
@@ -43,11 +51,25 @@ class Settings(BaseSettings):
     """How long a call waits for the database."""
 
     nats_url: str = "nats://127.0.0.1:4222"
+    """Where NATS answers; several URLs are separated by commas."""
     s3_endpoint: str = Field(default="127.0.0.1:9000", pattern=_ADDRESS)
+    """Where the object store answers."""
     s3_access_key: str = ""
+    """Access key of the object store."""
     s3_secret_key: SecretStr = SecretStr("")
+    """Its secret."""
     s3_bucket: str = "servemesh"
+    """Bucket of this mesh alone."""
     s3_secure: bool = False
+    """Speak TLS to the object store."""
+    s3_connect_timeout_s: float = Field(default=2, gt=0, le=60)
+    """For a connection to the object store."""
+    s3_read_timeout_s: float = Field(default=15, gt=0, le=300)
+    """For the next bytes from it."""
+    s3_retries_max: int = Field(default=3, ge=0, le=10)
+    """How often a failed request to it is sent again."""
+    s3_threads_max: int = Field(default=8, ge=1, le=256)
+    """Transfers at a time."""
 
     lease_s: float = Field(default=10, gt=0, le=3_600)
     """A worker that is silent for so long is taken to be gone."""
@@ -59,7 +81,9 @@ class Settings(BaseSettings):
     """A Version that failed on so many workers is tried on no more."""
 
     relay_interval_s: float = Field(default=0.2, gt=0, le=60)
+    """How often the relay looks for facts to publish, beside after every change."""
     relay_batch_max: int = Field(default=100, ge=1, le=10_000)
+    """Facts published before they are marked as such."""
     relay_check_interval_s: float = Field(default=60, gt=0, le=3_600)
     """How often the relay looks whether the broker still has what it confirmed."""
     event_retention_s: float = Field(default=600, ge=10, le=86_400)
@@ -68,17 +92,39 @@ class Settings(BaseSettings):
     """After so long without a sign of life another registry takes over the relay."""
     request_retention_s: float = Field(default=86_400, ge=60)
     """How long answers are kept for repeated calls."""
+    worker_retention_s: float = Field(default=86_400, ge=60)
+    """How long a worker that left is remembered."""
+    retention_interval_s: float = Field(default=300, gt=0, le=86_400)
+    """How often what has served its time is deleted."""
+    events_bytes_max: int = Field(default=256 * _MIB, ge=_MIB)
+    """Facts kept by NATS; the oldest go first."""
+    events_replicas: int = Field(default=1, ge=1, le=5)
+    """Copies of them in a NATS cluster."""
 
     models_max: int = Field(default=10_000, ge=1)
+    """Models of the registry."""
     versions_max: int = Field(default=10_000, ge=1)
     """Versions of one Model."""
     aliases_max: int = Field(default=1_000, ge=1)
     """Aliases of one Model."""
     workers_max: int = Field(default=1_000, ge=1)
+    """Workers with a lease."""
+    slots_max: int = Field(default=1_000, ge=1)
+    """Slots of one worker."""
     demands_max: int = Field(default=1_000, ge=1)
     """Versions placed on demand."""
     watchers_max: int = Field(default=256, ge=1)
     """WatchDeployment calls at a time."""
+    description_chars_max: int = Field(default=4_096, ge=0, le=1_000_000)
+    """Characters of a Model's description."""
+    labels_max: int = Field(default=64, ge=0, le=10_000)
+    """Labels of one resource."""
+    label_chars_max: int = Field(default=256, ge=1, le=100_000)
+    """Characters of a label's value."""
+    traffic_max: int = Field(default=16, ge=1, le=1_000)
+    """Targets that one Deployment shares its calls among."""
+    replicas_max: int = Field(default=1_000, ge=1, le=100_000)
+    """Replicas of one Deployment."""
     upload_bytes_max: int = Field(default=16 * _GIB, ge=1)
     """Sum over the files of one Upload."""
     upload_files_max: int = Field(default=1_024, ge=1, le=10_000)
@@ -99,8 +145,8 @@ class Settings(BaseSettings):
     """A blob is deleted when nothing has needed it for so long."""
     collect_retry_s: float = Field(default=30, gt=0, le=3_600)
     """When a search that was cut off goes on."""
-    collect_term_s: float = Field(default=300, ge=60, le=86_400)
-    """After so long without a sign of life another registry deletes; far longer than any one deletion takes."""
+    collect_term_s: float = Field(default=300, ge=60, le=86_400, validate_default=True)
+    """After so long without a sign of life another registry deletes; longer than any one deletion can take."""
     admission_memory_bytes_max: int = Field(default=8 * _GIB, ge=256 * _MIB)
     """Memory of the process that examines an artifact."""
     admission_cpu_s_max: int = Field(default=120, ge=1, le=3_600)
@@ -115,12 +161,25 @@ class Settings(BaseSettings):
     """Examinations under way or waiting; more are refused."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """The least that is logged."""
     otlp_endpoint: str | None = Field(
         default=None,
         validation_alias=AliasChoices("SERVEMESH_REGISTRY_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"),
     )
     """Collector for traces and metrics; none if not given."""
     trace_ratio: float = Field(default=0.01, ge=0, le=1)
+    """Share of the calls that are traced if they come without a decision."""
+
+    @field_validator("collect_term_s")
+    @classmethod
+    def _is_longer_than_a_deletion(cls, value: float, info: ValidationInfo) -> float:
+        # A registry that has not shown a sign of life for a third of the term begins no deletion.
+        settings = info.data
+        attempt_s = settings.get("s3_connect_timeout_s", 0) + settings.get("s3_read_timeout_s", 0)
+        deletion_s = attempt_s * (1 + settings.get("s3_retries_max", 0))
+        if value * 2 / 3 <= deletion_s:
+            raise ValueError(f"must be above {deletion_s * 3 / 2}: one deletion may take {deletion_s} s")
+        return value
 
     @property
     def effective_database_url(self) -> str:

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import random
-import sys
 import threading
 import time
 import uuid
@@ -14,30 +13,26 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Protocol
 
-import uvloop
-from pydantic import ValidationError
-
-from servemesh.blobs.minio_store import MinioStore, StoreSettings
-from servemesh.errors import ServemeshError
+from servemesh import lifecycle
+from servemesh.blobs.minio_store import MinioStore
 from servemesh.events.nats_bus import NatsBus
 from servemesh.events.ports import Announcer as AnnouncerPort
 from servemesh.events.ports import Listener
 from servemesh.events.settings import BusSettings
-from servemesh.lifecycle import Stop, background, until_signalled
+from servemesh.lifecycle import Ready, Stop, background, ignored, until_signalled
 from servemesh.observe import names
 from servemesh.observe.setup import setup
 from servemesh.rpc.health import Health
 from servemesh.rpc.limits import Limits
 from servemesh.rpc.server import Backend, serving
-from servemesh.worker.adapters import machine
+from servemesh.worker import bounds
 from servemesh.worker.adapters.assignment_file import AssignmentFile
 from servemesh.worker.adapters.crash_file import CrashFile, faults_reported
-from servemesh.worker.adapters.disk_cache import BlobReader, CacheSettings, DiskCache
+from servemesh.worker.adapters.disk_cache import BlobReader, DiskCache
 from servemesh.worker.adapters.fleet_lease import FleetLease
 from servemesh.worker.adapters.onnx_session import OnnxSession, RuntimeOptions
 from servemesh.worker.api.oip import OipApi
 from servemesh.worker.api.worker import WorkerApi
-from servemesh.worker.domain.batching import BatchPolicy
 from servemesh.worker.service.announcer import Announcer
 from servemesh.worker.service.catalog import Catalog
 from servemesh.worker.service.gauges import SlotGauges
@@ -51,8 +46,6 @@ from servemesh.worker.service.reconciler import ReconcilePolicy, Reconciler
 from servemesh.worker.service.residency import Residency, SlotStatus
 from servemesh.worker.settings import Settings
 
-EXIT_REFUSED = 1
-EXIT_USAGE = 64
 OIP_SERVICE = "inference.GRPCInferenceService"
 
 _log = logging.getLogger(__name__)
@@ -63,7 +56,7 @@ class WorkerBus(AnnouncerPort, Listener, Protocol):
 
 
 async def run(settings: Settings, stop: Stop = until_signalled) -> None:
-    """Serve until `stop` returns."""
+    """Serve until `stop` returns, observed and connected to bus and blob store; both may be away."""
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         observation = await enter(
@@ -77,7 +70,7 @@ async def run(settings: Settings, stop: Stop = until_signalled) -> None:
             )
         )
         bus = await enter(NatsBus.running(BusSettings(url=settings.nats_url, client_name=settings.instance)))
-        blobs = await enter(MinioStore.running(_store_settings(settings)))
+        blobs = await enter(MinioStore.running(bounds.store_settings(settings)))
         stack.enter_context(faults_reported(settings.cache_dir))
         await serve(
             settings,
@@ -96,16 +89,17 @@ async def serve(
     metrics_address: str,
     stop: Stop,
     *,
+    ready: Ready = ignored,
     served: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve until `stop` returns. The stack unwinds upwards: refuse, finish, say goodbye, close.
 
-    `served` is called when the last call has its answer.
+    `ready` is told the address once it serves; `served` is called when the last call has its answer.
     """
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         fleet = await enter(FleetLease.running(settings.registry_address, timeout_s=settings.lease_timeout_s))
-        cache = await enter(DiskCache.running(_cache_settings(settings), blobs))
+        cache = await enter(DiskCache.running(bounds.cache_settings(settings), blobs))
         health = Health()
         residency = _residency(settings, health)
         identity = _identity(settings, residency, metrics_address)
@@ -135,6 +129,7 @@ async def serve(
         for service in ("", OIP_SERVICE):
             health.set(service, True)
         _log.info(names.READY, extra={"address": address, "metrics_address": metrics_address})
+        ready(address)
         await _stopped(stop, keeper)
         _log.info(names.DRAINING)
         identity.is_draining = True
@@ -149,7 +144,14 @@ def _serving(settings: Settings, residency: Residency, health: Health) -> Abstra
         settings.address,
         [api.register for api in apis],
         health=health,
-        limits=Limits(message_bytes_max=settings.message_bytes_max, drain_wait_s=settings.drain_wait_s),
+        limits=Limits(
+            message_bytes_max=settings.message_bytes_max,
+            metadata_bytes_max=settings.metadata_bytes_max,
+            calls_max=settings.calls_max,
+            deadline_s_default=settings.deadline_s_default,
+            deadline_s_max=settings.deadline_s_max,
+            drain_wait_s=settings.drain_wait_s,
+        ),
         grace_s=settings.grace_s,
         backend=Backend(settings.server),
     )
@@ -180,20 +182,20 @@ def _identity(settings: Settings, residency: Residency, metrics_address: str) ->
         str(uuid.uuid4()),
         slots=residency.slots,
         metrics_address=metrics_address,
-        memory_bytes_max=_memory_bytes_max(settings),
+        memory_bytes_max=bounds.memory_bytes_max(settings),
         providers=settings.providers,
     )
 
 
 def _residency(settings: Settings, health: Health) -> Residency:
-    readiness, gauges = Readiness(health), SlotGauges(_memory_bytes_max(settings))
+    readiness, gauges = Readiness(health), SlotGauges(bounds.memory_bytes_max(settings))
 
     def told(slots: Sequence[SlotStatus]) -> None:
         readiness.show(slots)
         gauges.show(slots)
 
     return Residency(
-        policy=_batch_policy(settings),
+        policy=bounds.batch_policy(settings),
         memory_factor=settings.memory_factor,
         load_wait_s=settings.load_wait_s,
         told=told,
@@ -211,18 +213,18 @@ def _loader(settings: Settings, cache: DiskCache, journal: CrashFile, guard: Gua
         lambda path: OnnxSession.open(path, options),
         journal,
         limits=LoadLimits(
-            memory_bytes_max=_memory_bytes_max(settings),
+            memory_bytes_max=bounds.memory_bytes_max(settings),
             open_timeout_s=settings.open_timeout_s,
             crashes_max=settings.crashes_max,
         ),
-        policy=_batch_policy(settings),
+        policy=bounds.batch_policy(settings),
         guard=guard,
     )
 
 
 def _reconciler(settings: Settings, residency: Residency, loader: Loader) -> Reconciler:
     policy = ReconcilePolicy(
-        memory_bytes_max=_memory_bytes_max(settings),
+        memory_bytes_max=bounds.memory_bytes_max(settings),
         loads_max=settings.loads_max,
         retry_first_s=settings.retry_first_s,
         retry_longest_s=settings.retry_longest_s,
@@ -233,52 +235,5 @@ def _reconciler(settings: Settings, residency: Residency, loader: Loader) -> Rec
     return Reconciler(residency, loader, policy, clock_s=time.monotonic, chances=random.Random())
 
 
-def _batch_policy(settings: Settings) -> BatchPolicy:
-    return BatchPolicy(
-        rows_max=settings.batch_rows_max,
-        linger_s=settings.linger_s,
-        queue_rows_max=settings.queue_rows_max,
-        queue_bytes_max=settings.queue_bytes_max,
-        executions=settings.instances,
-        inline_s_max=settings.inline_s_max,
-    )
-
-
-def _memory_bytes_max(settings: Settings) -> int:
-    return settings.memory_bytes_max or int(settings.memory_share * machine.memory_bytes())
-
-
-def _cache_settings(settings: Settings) -> CacheSettings:
-    return CacheSettings(folder=settings.cache_dir, size_bytes_max=settings.cache_bytes_max)
-
-
-def _store_settings(settings: Settings) -> StoreSettings:
-    return StoreSettings(
-        endpoint=settings.s3_endpoint,
-        access_key=settings.s3_access_key,
-        secret_key=settings.s3_secret_key.get_secret_value(),
-        bucket=settings.s3_bucket,
-        secure=settings.s3_secure,
-    )
-
-
-def main() -> int:
-    """Run until SIGTERM or SIGINT; return the exit status."""
-    try:
-        settings = Settings()
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = "_".join(str(part) for part in first["loc"]).upper()
-        print(f"SERVEMESH_WORKER_{name}: {first['msg']}", file=sys.stderr)  # noqa: T201
-        return EXIT_USAGE
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(run(settings))
-    except ServemeshError as error:
-        print(error, file=sys.stderr)  # noqa: T201
-        return EXIT_REFUSED
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    lifecycle.run(Settings, run)

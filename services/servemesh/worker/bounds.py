@@ -1,0 +1,50 @@
+"""Every bound of a worker, as its settings say."""
+
+from __future__ import annotations
+
+from servemesh.blobs.minio_store import StoreSettings
+from servemesh.worker.adapters import machine
+from servemesh.worker.adapters.disk_cache import CacheSettings
+from servemesh.worker.domain.batching import BatchPolicy
+from servemesh.worker.settings import Settings
+
+
+def batch_policy(settings: Settings) -> BatchPolicy:
+    """How calls become runs, unless a Deployment says otherwise."""
+    return BatchPolicy(
+        rows_max=settings.batch_rows_max,
+        linger_s=settings.linger_s,
+        queue_rows_max=settings.queue_rows_max,
+        queue_bytes_max=settings.queue_bytes_max,
+        executions=settings.instances,
+        inline_s_max=settings.inline_s_max,
+    )
+
+
+def memory_bytes_max(settings: Settings) -> int:
+    """Memory for resident Versions."""
+    return settings.memory_bytes_max or int(settings.memory_share * machine.memory_bytes())
+
+
+def cache_settings(settings: Settings) -> CacheSettings:
+    """Where artifacts are kept on disk, and how many."""
+    return CacheSettings(
+        folder=settings.cache_dir,
+        size_bytes_max=settings.cache_bytes_max,
+        spare_bytes=settings.cache_spare_bytes,
+    )
+
+
+def store_settings(settings: Settings) -> StoreSettings:
+    """Where the object store is, and the bounds of talking to it."""
+    return StoreSettings(
+        endpoint=settings.s3_endpoint,
+        access_key=settings.s3_access_key,
+        secret_key=settings.s3_secret_key.get_secret_value(),
+        bucket=settings.s3_bucket,
+        secure=settings.s3_secure,
+        connect_timeout_s=settings.s3_connect_timeout_s,
+        read_timeout_s=settings.s3_read_timeout_s,
+        retries_max=settings.s3_retries_max,
+        threads_max=settings.s3_threads_max,
+    )
