@@ -32,6 +32,15 @@ def user_mesh(tmp_path_factory: pytest.TempPathFactory, digits: models.Digits) -
         yield mesh
 
 
+@pytest.fixture(params=["mesh", "worker"])
+def oip_address(request: pytest.FixtureRequest, user_mesh: DemoMesh) -> str:
+    """Where Open Inference Protocol is spoken: the mesh's public address, then a worker's own."""
+    if request.param == "mesh":
+        return user_mesh.address
+    address: str = user_mesh.status()["workers"][0]["address"]
+    return address
+
+
 @pytest.fixture
 def own_mesh(tmp_path: Path, digits: models.Digits) -> Iterator[DemoMesh]:
     """A mesh of this test alone, serving `digits`, to be broken at will."""

@@ -1,4 +1,4 @@
-"""tritonclient 2.73, unmodified, against the mesh's public address."""
+"""tritonclient 2.73, unmodified, against the mesh's public address and against a worker."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ SESSION = Path(__file__).with_name("tritonclient_session.py")
 
 
 @pytest.mark.timeout(120)
-def test_tritonclient_works_in_every_way(user_mesh: DemoMesh):
+def test_tritonclient_works_in_every_way(oip_address: str):
     answer = subprocess.run(
-        [sys.executable, str(SESSION), user_mesh.address],
+        [sys.executable, str(SESSION), oip_address],
         capture_output=True,
         text=True,
         check=False,

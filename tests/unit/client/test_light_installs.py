@@ -5,7 +5,9 @@ import sys
 
 import pytest
 
-SERVICE_PACKAGES = "envoy grpc_tools minio nats onnx onnxruntime opentelemetry prometheus_client psutil sqlalchemy uvloop xds"
+SERVICE_PACKAGES = (
+    "envoy minio nats onnx onnxruntime opentelemetry prometheus_client psutil sqlalchemy uvloop xds"
+)
 CLI_PACKAGES = "pydantic pydantic_settings rich typer"
 FORBID = """
 import sys
