@@ -114,6 +114,14 @@ async def test_a_link_among_the_staged_files_is_refused(tmp_path, link):
     assert refused.value.reason in ("LINK_REFUSED", "MODEL_CRASHED_READER")
 
 
+async def test_an_input_that_may_have_any_number_of_dimensions_is_refused(tmp_path):
+    model = models.identity()
+    model.graph.input[0].type.tensor_type.ClearField("shape")
+    with pytest.raises(InvalidError, match="number of its dimensions") as refused:
+        await examined(tmp_path, {"model.onnx": model.SerializeToString()})
+    assert refused.value.reason == "INPUT_NOT_SERVABLE"
+
+
 @pytest.mark.parametrize("limits", [{"memory_bytes_max": 16 * 1024**2}, {"timeout_s": 0.001}])
 async def test_a_child_that_reaches_a_limit_is_a_refusal_and_nothing_worse(tmp_path, limits):
     with pytest.raises(InvalidError) as refused:

@@ -14,14 +14,17 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
 
+from servemesh.client import Tensor, Traffic
 from servemesh.client.attempts import NO_ANSWER
 from servemesh.errors import ServemeshError
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+# No emoji: a colon in the name of a tensor is a colon.
+out = Console(highlight=False, emoji=False)
+err = Console(stderr=True, highlight=False, emoji=False)
 
 _STYLES = {
     "READY": "green",
@@ -84,7 +87,7 @@ def state_text(state: str) -> str:
 
 def _cell(value: object) -> str:
     text = "" if value is None else str(value)
-    return state_text(text) if text.isupper() and (text in _STYLES or text.endswith("ING")) else text
+    return state_text(text) if text.isupper() and (text in _STYLES or text.endswith("ING")) else escape(text)
 
 
 def size(size_bytes: int) -> str:
@@ -95,6 +98,23 @@ def size(size_bytes: int) -> str:
             return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
         amount /= 1024
     return f"{amount:.1f} GiB"
+
+
+def signature(tensors: Sequence[Tensor]) -> str:
+    """Return the inputs or the outputs of a model in one line."""
+    return ", ".join(f"{tensor.name} {tensor.datatype}{shape(tensor)}" for tensor in tensors) or "nothing"
+
+
+def shape(tensor: Tensor) -> str:
+    """Return the shape of a tensor; `?` where any size is taken."""
+    return "[" + ",".join("?" if size < 0 else str(size) for size in tensor.shape) + "]"
+
+
+def shares(traffic: Sequence[Traffic]) -> str:
+    """Return which versions or aliases answer, with their shares if there are several."""
+    if len(traffic) == 1:
+        return traffic[0].target
+    return ", ".join(f"{share.target} ({share.weight_percent} %)" for share in traffic)
 
 
 @contextmanager
@@ -114,7 +134,7 @@ def print_error(error: ServemeshError, *, as_json: bool) -> None:
     text = explained(error)
     if as_json:
         print_json({"error": {"reason": error.reason, "message": text, "metadata": error.metadata}})
-    err.print(f"[red]Error:[/red] {_escaped(text)}", soft_wrap=True)
+    err.print(f"[red]Error:[/red] {escape(text)}", soft_wrap=True)
 
 
 def explained(error: ServemeshError) -> str:
@@ -125,7 +145,3 @@ def explained(error: ServemeshError) -> str:
             "or name another address with --address or SERVEMESH_ADDRESS."
         )
     return error.message
-
-
-def _escaped(text: str) -> str:
-    return text.replace("[", r"\[")

@@ -53,6 +53,10 @@ def axes_of(signature):
         ([("batch", 4)], [("rows_out", 4)], False, [0, None]),
         ([("batch", 4)], [(None, 4)], False, [0, None]),
         ([("unk__1", 4), ("unk__2", 4)], [("unk__1", 4)], False, [0, None, 0]),
+        ([("unk__1", 4)], [("unk__2", 4)], True, [0, 0]),
+        ([("p2o.DynamicDimension.0", 3, "?")], [("p2o.DynamicDimension.1", "?")], True, [0, 0]),
+        ([(-1, 3, "?", "?")], [(-1, 2)], True, [0, 0]),
+        ([("unk__1", 4)], [(1, 4)], False, [None, None]),
         ([], [(4,)], False, [None]),
     ],
 )
@@ -95,6 +99,12 @@ def test_an_output_that_cannot_be_carried_is_refused_with_advice(output, says):
     assert refused.value.metadata["field"] == "probabilities"
 
 
+def test_an_input_that_cannot_be_carried_is_not_told_how_outputs_are_mended():
+    with pytest.raises(InvalidError, match="make it a plain tensor, and push again") as refused:
+        signature_of(a_model([ValueDescription(name="x", kind="sequence")], [a_value("y", 1)]))
+    assert refused.value.reason == "INPUT_NOT_SERVABLE"
+
+
 def test_an_input_without_a_shape_is_refused():
     unknown = ValueDescription(name="x", kind="tensor", elem_type=FLOAT)
     with pytest.raises(InvalidError) as refused:
@@ -111,5 +121,5 @@ def test_names_are_unique_and_bounded(names):
 
 def test_a_user_is_told_why_calls_do_not_run_together_and_which_inputs_are_fixed():
     _, warnings = signature_of(a_model([a_value("x", 1, 4)], [a_value("y", 1, 4)], defaulted=("threshold",)))
-    assert "one call at a time" in warnings[0]
+    assert "one call at a time, because axis 0 of input 'x'" in warnings[0]
     assert "'threshold'" in warnings[1]

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from servemesh.cli import output
 from servemesh.cli.options import Address, AsJson, ModelName, Target, connected, pairs, split_target
-from servemesh.client import Tensor, Version
+from servemesh.client import Version
 
 app = typer.Typer(help="Models, their versions and aliases.", no_args_is_help=True)
 alias_app = typer.Typer(help="Names that point to versions.", no_args_is_help=True)
@@ -35,11 +36,12 @@ def push(
         return
     output.out.print(
         f"{version.model} version {version.version}: {output.size(version.size_bytes)}, {version.format}, "
-        f"{_signature(version.inputs)} -> {_signature(version.outputs)}",
+        f"{output.signature(version.inputs)} -> {output.signature(version.outputs)}",
         soft_wrap=True,
+        markup=False,
     )
     for warning in version.warnings:
-        output.err.print(f"[yellow]Note:[/yellow] {warning}", soft_wrap=True)
+        output.err.print(f"[yellow]Note:[/yellow] {escape(warning)}", soft_wrap=True)
 
 
 @app.command()
@@ -186,17 +188,9 @@ def remove_alias(
 
 
 def _print_signature(version: Version) -> None:
-    rows = [("input", tensor.name, tensor.datatype, _shape(tensor)) for tensor in version.inputs]
-    rows += [("output", tensor.name, tensor.datatype, _shape(tensor)) for tensor in version.outputs]
+    rows = [("input", tensor.name, tensor.datatype, output.shape(tensor)) for tensor in version.inputs]
+    rows += [("output", tensor.name, tensor.datatype, output.shape(tensor)) for tensor in version.outputs]
     output.print_table(("", "NAME", "DATATYPE", "SHAPE"), rows, empty="no inputs or outputs")
-
-
-def _signature(tensors: tuple[Tensor, ...]) -> str:
-    return ", ".join(f"{tensor.name} {tensor.datatype}{_shape(tensor)}" for tensor in tensors)
-
-
-def _shape(tensor: Tensor) -> str:
-    return r"\[" + ",".join("?" if size < 0 else str(size) for size in tensor.shape) + "]"
 
 
 def _joined(labels: dict[str, str]) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from rich.markup import escape
 
 from servemesh.cli import output
 from servemesh.cli.options import Address, AsJson, ModelName, Target, connected, split_target
@@ -37,10 +38,9 @@ def deploy(
     if as_json:
         output.print_json(found)
         return
-    shares = ", ".join(f"{share.target} {share.weight_percent} %" for share in found.traffic)
+    workers = "1 worker holds it" if found.ready_replicas == 1 else f"{found.ready_replicas} workers hold it"
     output.out.print(
-        f"{found.model} is {output.state_text(found.state)}: version {shares}; "
-        f"{found.ready_replicas} workers hold it"
+        f"{found.model} is {output.state_text(found.state)}: version {output.shares(found.traffic)}; {workers}"
     )
 
 
@@ -58,13 +58,13 @@ def infer(
     target: Target,
     address: Address,
     input_: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             "--input",
             "-i",
             help="INPUT=@file.npy, or INPUT='\\[\\[1,2]]' as JSON; INPUT= can be left out if there is one.",
         ),
-    ],
+    ] = None,
     timeout: Annotated[float, typer.Option(metavar="SECONDS", min=0.001, help="Deadline of the call.")] = 30,
     as_json: AsJson = False,
 ) -> None:
@@ -74,14 +74,17 @@ def infer(
         signature = {
             tensor.name: tensor for tensor in client.inputs(model, version=version, timeout_s=timeout)
         }
-        arrays = dict(_parsed(text, signature) for text in input_)
+        if signature and not input_:
+            raise _missing(model, signature)
+        arrays = dict(_parsed(text, signature) for text in input_ or ())
         result = client.infer(model, arrays, version=version, timeout_s=timeout)
     if as_json:
         output.print_json(_as_json(result))
         return
     for name, array in result.items():
         output.out.print(
-            f"[bold]{name}[/bold] {datatypes.of_array(array).name} {list(array.shape)}".replace(" [", r" \[")
+            f"[bold]{escape(name)}[/bold] {datatypes.of_array(array).name} {escape(str(list(array.shape)))}",
+            soft_wrap=True,
         )
         output.out.print(np.array2string(array, threshold=_VALUES_SHOWN, precision=6), markup=False)
 
@@ -123,6 +126,16 @@ def _is_json(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _missing(model: str, signature: dict[str, Tensor]) -> InvalidError:
+    takes = output.signature(tuple(signature.values()))
+    return InvalidError(
+        f"no input was given; {model} takes {takes}. Give each as -i INPUT=@file.npy or -i INPUT=JSON",
+        reason="OPTION_MALFORMED",
+        field="-i",
+        expected=takes,
+    )
 
 
 def _malformed(got: str, expected: str) -> InvalidError:

@@ -100,7 +100,7 @@ def _print(local: MeshStatus | None, seen: sdk.Status, address: str) -> None:
     )
     output.out.print()
     rows = (
-        (wish.model, wish.state, _shares(wish), wish.ready_replicas, wish.message)
+        (wish.model, wish.state, output.shares(wish.traffic), wish.ready_replicas, wish.message)
         for wish in seen.deployments
     )
     output.print_table(
@@ -126,7 +126,3 @@ def _slot_rows(seen: sdk.Status) -> list[tuple[object, ...]]:
             memory = output.size(slot.memory_bytes) if slot.memory_bytes else ""
             rows.append((worker.worker, slot.model, slot.version, slot.state, memory, slot.message))
     return rows
-
-
-def _shares(wish: sdk.Deployment) -> str:
-    return ", ".join(f"{share.target} {share.weight_percent} %" for share in wish.traffic)

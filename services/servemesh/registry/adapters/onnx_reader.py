@@ -70,7 +70,7 @@ def model_description(path: str, staged: Path) -> ModelDescription:
     external = tuple(_external(tensor) for tensor in onnx_skeleton.tensors(model) if _is_external(tensor))
     operators = dict(_operators(model))
     opsets = {entry.domain or DEFAULT_DOMAIN: entry.version for entry in model.opset_import}
-    inputs = [value for value in graph.input if value.name not in defaults]
+    inputs = tuple(_value(value) for value in graph.input if value.name not in defaults)
     defaulted = tuple(value.name for value in graph.input if value.name in defaults)
     ir_version = model.ir_version
     skeleton = onnx_skeleton.without_weights(model)
@@ -79,7 +79,7 @@ def model_description(path: str, staged: Path) -> ModelDescription:
     return ModelDescription(
         ir_version=ir_version,
         opsets=opsets,
-        inputs=tuple(_value(value) for value in inputs),
+        inputs=inputs,
         outputs=tuple(_value(value) for value in outputs),
         defaulted=defaulted,
         external=external,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from servemesh.errors import InvalidError
 from servemesh.registry.domain.models import Signature, TensorSpec
-from servemesh.registry.domain.onnx_models import ModelDescription, ValueDescription
+from servemesh.registry.domain.onnx_models import Dimension, ModelDescription, ValueDescription
 
 TENSORS_MAX = 1_000
 NAME_CHARS_MAX = 1_024
@@ -47,18 +49,24 @@ _NOT_CARRIED = {
     27: "float6e2m3",
     28: "float6e3m2",
 }
+_PLAIN = "make it a plain tensor"
+_UNZIPPED = (
+    f"{_PLAIN}; for a scikit-learn classifier convert it with "
+    "skl2onnx.to_onnx(model, X[:1], options={'zipmap': False})"
+)
 _ADVICE = {
-    "sequence": "return plain tensors; for a scikit-learn classifier convert it with "
-    "skl2onnx.to_onnx(model, X[:1], options={'zipmap': False})",
-    "map": "return plain tensors; for a scikit-learn classifier convert it with "
-    "skl2onnx.to_onnx(model, X[:1], options={'zipmap': False})",
-    "optional": "make it a plain tensor that is always there",
-    "sparse_tensor": "make it a dense tensor",
+    ("output", "sequence"): _UNZIPPED,
+    ("output", "map"): _UNZIPPED,
+    ("input", "optional"): f"{_PLAIN} that is always there",
+    ("output", "optional"): f"{_PLAIN} that is always there",
 }
 # Sizes along which rows belong together: an axis 0 of such a name is not a batch.
 _ROWS_BELONG_TOGETHER = re.compile(
     "seq|time|len|frame|step|token|height|width|point|node|edge|vertex|atom|chan", re.I
 )
+# Names that a converter numbers (tf2onnx, Paddle2ONNX) or writes for "any": they say nothing of what a size is.
+_NUMBERED = re.compile(r"unk__\d+|(p2o\.)?DynamicDimension\.\d+")
+_ANY_NAMES = ("?", "None")
 
 
 def signature_of(model: ModelDescription) -> tuple[Signature, tuple[str, ...]]:
@@ -73,9 +81,11 @@ def signature_of(model: ModelDescription) -> tuple[Signature, tuple[str, ...]]:
     silero-vad has it on axis 1), or when the shape of an output is unknown: slower, never wrong. What the model
     declares is believed; a model that mixes rows along its batch is deployed with batch_rows_max 1.
 
-    A size of 0 is read as open: old exporters write it so, and onnxruntime reads it so. Inputs that have a
-    default in the model are not offered to callers, as in onnxruntime's get_inputs.
+    A size of 0 or less is read as open: old exporters write it so, and onnxruntime reads it so. So is a name
+    that a converter has numbered and used only once. Inputs that have a default in the model are not offered to
+    callers, as in onnxruntime's get_inputs.
     """
+    model = _with_open_sizes(model)
     _check_count(model)
     for values, role in ((model.inputs, "input"), (model.outputs, "output")):
         _check_names(values, role)
@@ -85,36 +95,35 @@ def signature_of(model: ModelDescription) -> tuple[Signature, tuple[str, ...]]:
         _check_shaped(value)
     symbol = _batch_symbol(model.inputs)
     axes = {value.name: _batch_axis(value, symbol) for value in (*model.inputs, *model.outputs)}
-    together = _is_together([*model.inputs, *model.outputs], symbol)
-    if symbol is None and not together:
+    apart = _standing_apart(model, symbol)
+    if symbol is None and apart:
         axes = dict.fromkeys(axes)
     signature = Signature(
         inputs=tuple(_spec(value, axes[value.name]) for value in model.inputs),
         outputs=tuple(_spec(value, axes[value.name]) for value in model.outputs),
-        batchable=bool(model.inputs) and together,
+        batchable=bool(model.inputs) and not apart,
         format="onnx",
         ir_version=model.ir_version,
         opsets=dict(sorted(model.opsets.items())),
     )
-    return signature, _notes(model, signature)
+    return signature, _notes(model, apart)
 
 
-def _notes(model: ModelDescription, signature: Signature) -> tuple[str, ...]:
+def _notes(model: ModelDescription, apart: str) -> tuple[str, ...]:
     notes = [
         f"The model does not say which shape output {value.name!r} has; it is listed as if it were a scalar."
         for value in model.outputs
         if value.shape is None
     ]
-    if not signature.batchable:
+    if apart and model.inputs:
         notes.append(
-            "The model runs one call at a time, because axis 0 is not an open size shared by all inputs and "
-            "outputs; export it with a dynamic batch axis to let calls run together."
+            f"The model runs one call at a time, because axis 0 of {apart} is not an open batch size that all "
+            "inputs and outputs share; export it with a dynamic batch axis to let calls run together."
         )
     if model.defaulted and model.ir_version >= 4:  # before IR 4 every weight had to be listed as an input
         shown = ", ".join(repr(name) for name in model.defaulted[:NAMES_SHOWN_MAX])
-        notes.append(
-            f"{len(model.defaulted)} inputs have a default in the model and are not offered to callers: {shown}."
-        )
+        more = ", …" if len(model.defaulted) > NAMES_SHOWN_MAX else ""
+        notes.append(f"Inputs that have a default in the model are not offered to callers: {shown}{more}.")
     return tuple(notes)
 
 
@@ -148,8 +157,9 @@ def _check_carried(value: ValueDescription, role: str) -> None:
         what = f"a tensor of type {_NOT_CARRIED.get(value.elem_type, f'number {value.elem_type}')}"
         advice = "cast it to FP32 or another type of the protocol inside the model"
     else:
-        what = f"a {value.kind}" if value.kind else "a value without a type"
-        advice = _ADVICE.get(value.kind, "give it the type of a plain tensor")
+        article = "an" if value.kind.startswith("o") else "a"
+        what = f"{article} {value.kind.replace('_', ' ')}" if value.kind else "a value without a type"
+        advice = _ADVICE.get((role, value.kind), _PLAIN)
     raise InvalidError(
         f"{role} {value.name!r} is {what}, which the Open Inference Protocol cannot carry: {advice}, and push again",
         reason="INPUT_NOT_SERVABLE" if role == "input" else "OUTPUT_NOT_SERVABLE",
@@ -183,13 +193,34 @@ def _batch_axis(value: ValueDescription, symbol: str | None) -> int | None:
     shape = value.shape or ()
     if symbol is not None:
         return shape.index(symbol) if symbol in shape else None
-    return 0 if shape and shape[0] in (None, 0) else None
+    return 0 if shape and shape[0] is None else None
 
 
-def _is_together(values: Sequence[ValueDescription], symbol: str | None) -> bool:
-    if symbol is not None:
-        return all(_batch_axis(value, symbol) == 0 for value in values)
-    return all(value.shape and value.shape[0] in (None, 0) for value in values)
+def _standing_apart(model: ModelDescription, symbol: str | None) -> str:
+    """Return the first input or output whose axis 0 is not the batch, "" if there is none."""
+    for values, role in ((model.inputs, "input"), (model.outputs, "output")):
+        for value in values:
+            if _batch_axis(value, symbol) != 0:
+                return f"{role} {value.name!r}"
+    return ""
+
+
+def _with_open_sizes(model: ModelDescription) -> ModelDescription:
+    """Return `model` with None for every size that is as good as unnamed."""
+    values = (*model.inputs, *model.outputs)
+    uses = Counter(size for value in values for size in value.shape or ())
+
+    def opened(value: ValueDescription) -> ValueDescription:
+        shape = value.shape and tuple(None if _is_open(size, uses[size]) else size for size in value.shape)
+        return replace(value, shape=shape)
+
+    return replace(model, inputs=tuple(map(opened, model.inputs)), outputs=tuple(map(opened, model.outputs)))
+
+
+def _is_open(size: Dimension, uses: int) -> bool:
+    if isinstance(size, str):
+        return size in _ANY_NAMES or (uses == 1 and _NUMBERED.fullmatch(size) is not None)
+    return size is None or size <= 0
 
 
 def _spec(value: ValueDescription, batch_axis: int | None) -> TensorSpec:

@@ -18,6 +18,7 @@ import psutil
 from onnxruntime.capi import onnxruntime_pybind11_state as failures
 
 from servemesh.errors import InvalidError, OverloadedError, ServemeshError
+from servemesh.worker.adapters.onnx_reasons import reason_of
 from servemesh.worker.domain.signature import ANY_SIZE, TensorSpec
 from servemesh.worker.service.execution import Array, Stop, StoppedError
 
@@ -87,7 +88,7 @@ class OnnxSession:
         try:
             session = ort.InferenceSession(str(path), settings, providers=_providers(options))
         except Exception as error:  # onnxruntime has a class for each of its codes, without a common one
-            raise _refusal_of_model(error) from error
+            raise _refusal_of_model(error, path) from error
         grown_bytes = psutil.Process().memory_info().rss - before_bytes
         files_bytes = sum(file.stat().st_size for file in path.parent.iterdir() if file.is_file())
         opened = cls(session, max(grown_bytes, files_bytes))
@@ -182,11 +183,12 @@ def _array(value: Any) -> Array:
     return np.frombuffer(data, ml_dtypes.bfloat16).reshape(value.shape())
 
 
-def _refusal_of_model(error: Exception) -> ServemeshError:
+def _refusal_of_model(error: Exception, path: Path) -> ServemeshError:
     if NO_MEMORY.search(str(error)):
         return OverloadedError("the model does not fit in memory", reason="MODEL_TOO_LARGE")
+    cause = reason_of(error, str(path.parent)) or type(error).__name__
     return InvalidError(
-        f"onnxruntime refuses the model: {type(error).__name__}", reason="MODEL_REFUSED", field="artifact"
+        f"onnxruntime refuses the model: {cause}", reason="MODEL_REFUSED", field="artifact", cause=cause
     )
 
 
@@ -195,10 +197,16 @@ def _failure_of_run(error: Exception, stop: Stop) -> ServemeshError:
         return error
     if stop.stopped and TERMINATED in str(error):
         return StoppedError("the run was stopped")
+    cause = reason_of(error) or type(error).__name__
     if isinstance(error, failures.InvalidArgument):
         return InvalidError(
-            "the model refuses the values of its inputs", reason="VALUES_REFUSED", field="inputs"
+            f"the model refuses the values of its inputs: {cause}",
+            reason="VALUES_REFUSED",
+            field="inputs",
+            cause=cause,
         )
     if isinstance(error, MemoryError) or NO_MEMORY.search(str(error)):
         return OverloadedError("the model ran out of memory on these inputs", reason="MODEL_OUT_OF_MEMORY")
-    return ServemeshError("the model failed on these inputs", reason="MODEL_RUN_FAILED")
+    return ServemeshError(
+        f"the model failed on these inputs: {cause}", reason="MODEL_RUN_FAILED", cause=cause
+    )
