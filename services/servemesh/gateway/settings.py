@@ -94,6 +94,7 @@ class Settings(BaseSettings):
     retries_max: int = Field(default=4, ge=0, le=10)
     """How often Envoy sends a call again, to another worker."""
     retry_budget_percent: float = Field(default=20, ge=0, le=100)
+    """Retries at the same time, as a share of the calls in flight."""
     retry_budget_floor: int = Field(default=1024, ge=0)
     """Retries at the same time that need no budget: all calls in flight on a worker that was killed."""
     pushback_ms: int = Field(default=250, ge=0, le=60_000)
