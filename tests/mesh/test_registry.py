@@ -21,10 +21,11 @@ from servemesh.api.registry.v1 import registry_pb2_grpc as pb_grpc
 from servemesh.blobs.memory import MemoryStore
 from servemesh.errors import ServemeshError
 from servemesh.events.memory import MemoryBus
-from servemesh.registry.main import serving_registry
+from servemesh.registry.main import serve
 from servemesh.registry.settings import Settings
 from servemesh.rpc import client, edge
 from tests.harness import models
+from tests.harness.served import served
 
 MODEL = models.mlp().SerializeToString()
 
@@ -57,7 +58,7 @@ class Stubs:
 async def stubs(tmp_path: Path) -> AsyncIterator[Stubs]:
     settings = Settings(data_dir=tmp_path, placement_interval_s=0.05)
     async with (
-        serving_registry(settings, MemoryBus(), MemoryStore()) as address,
+        served(serve, settings, MemoryBus(), MemoryStore(), "") as address,
         client.channel(address) as channel,
     ):
         yield Stubs(registry=pb_grpc.RegistryServiceStub(channel), fleet=fleet_grpc.FleetServiceStub(channel))

@@ -91,22 +91,38 @@ def test_waits_are_jittered_and_their_bound_doubles_up_to_the_longest():
 
 
 @pytest.mark.parametrize(
-    ("body", "code", "told"),
+    ("port", "body", "code", "told"),
     [
-        ("pass", 0, ""),
+        ("1", "pass", 0, ""),
         (
+            "1",
             "raise UnavailableError('port is taken', reason='ADDRESS_TAKEN')",
             1,
             "ADDRESS_TAKEN: port is taken",
         ),
+        (
+            "secret",
+            "pass",
+            64,
+            "SERVEMESH_X_PORT: Input should be a valid integer, unable to parse string as an integer",
+        ),
     ],
 )
-def test_run_exits_with_a_code_and_one_line(body: str, code: int, told: str):
+def test_run_exits_with_a_code_and_one_line(port: str, body: str, code: int, told: str):
     program = (
+        "from pydantic_settings import BaseSettings, SettingsConfigDict\n"
         "from servemesh.lifecycle import run\nfrom servemesh.errors import UnavailableError\n"
-        f"async def main():\n    {body}\nrun(main())\n"
+        "class Settings(BaseSettings):\n"
+        "    model_config = SettingsConfigDict(env_prefix='SERVEMESH_X_')\n"
+        "    port: int\n"
+        f"async def main(settings):\n    {body}\nrun(Settings, main)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-c", program],
+        env={**os.environ, "SERVEMESH_X_PORT": port},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
     )
     assert (done.returncode, done.stderr.strip(), done.stdout) == (code, told, "")
