@@ -15,6 +15,7 @@ from nats.js.api import AckPolicy, ConsumerConfig
 from servemesh.events.nats_link import OUTAGE, NatsLink
 from servemesh.events.ports import Delivery
 from servemesh.events.settings import BusSettings
+from servemesh.observe import names
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ async def _deliveries(
                     yield NatsDelivery(message, settings.request_timeout_s)
         except OUTAGE as error:
             _pass_cancellation()
-            log.warning("nats.consumer_interrupted", extra={"cause": type(error).__name__})
+            log.warning(names.NATS_CONSUMER_INTERRUPTED, extra={"cause": type(error).__name__})
             await asyncio.sleep(settings.retry_wait_s_min)
 
 

@@ -16,6 +16,7 @@ from nats.aio.client import Client
 
 from servemesh.errors import UnavailableError
 from servemesh.events.settings import BusSettings
+from servemesh.observe import names
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ class NatsLink:
             try:
                 await self._hold()
             except OUTAGE as error:
-                log.debug("nats.connect_failed", extra={"cause": type(error).__name__})
+                log.debug(names.NATS_CONNECT_FAILED, extra={"cause": type(error).__name__})
             if self._connections > connections:
                 wait_s = self._settings.retry_wait_s_min
             await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))
@@ -85,9 +86,9 @@ class NatsLink:
             self._client = client
             self._connections += 1
             self._up.set()
-            log.info("nats.connected")
+            log.info(names.NATS_CONNECTED)
             await lost.wait()
-            log.warning("nats.lost")
+            log.warning(names.NATS_LOST)
         finally:
             self._up.clear()
             self._client = None

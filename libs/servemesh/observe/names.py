@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 SECONDS, BYTES = "seconds", "bytes"
 CALL_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+ROWS_BUCKETS = tuple(float(1 << power) for power in range(13))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,78 +20,87 @@ class Metric:
     buckets: tuple[float, ...] = CALL_BUCKETS_S
 
 
+def _metric(
+    name: str, help: str, *labels: str, unit: str = "", buckets: tuple[float, ...] = CALL_BUCKETS_S
+) -> Metric:
+    return Metric(name=name, help=help, labels=labels, unit=unit, buckets=buckets)
+
+
 # --- rpc -------------------------------------------------------------------------------------------
-RPC_SERVER_CALLS = Metric(
-    name="servemesh.rpc.server.calls", help="Calls answered, by method and code.", labels=("method", "code")
+RPC_SERVER_CALLS = _metric("servemesh.rpc.server.calls", "Calls answered.", "method", "code")
+RPC_SERVER_DURATION = _metric(
+    "servemesh.rpc.server.duration", "Time from a call's first byte to its status.", "method", unit=SECONDS
 )
-RPC_SERVER_DURATION = Metric(
-    name="servemesh.rpc.server.duration",
-    help="Time from the first byte of a call to its status, by method.",
-    labels=("method",),
-    unit=SECONDS,
-)
-RPC_SERVER_IN_FLIGHT = Metric(
-    name="servemesh.rpc.server.in_flight", help="Calls being worked on, by method.", labels=("method",)
-)
+RPC_SERVER_IN_FLIGHT = _metric("servemesh.rpc.server.in_flight", "Calls being worked on.", "method")
 
-# --- the process -----------------------------------------------------------------------------------
-PROCESS_LOOP_LAG = Metric(
-    name="servemesh.process.loop.lag", help="How late the event loop is, at most.", unit=SECONDS
-)
-PROCESS_LOGS_DROPPED = Metric(
-    name="servemesh.process.logs.dropped", help="Log lines lost because stderr was not read."
-)
-PROCESS_INFO = Metric(
-    name="servemesh.process.info", help="Which process this is; always 1.", labels=("service", "instance")
-)
+RPC_FAILED = "rpc.failed"  # with error_id and the exception: a bug, or something we should have expected
+RPC_INTERRUPTED = "rpc.interrupted"  # with calls: calls that were still running when the grace was over
 
-# --- log events ------------------------------------------------------------------------------------
+# --- every process ---------------------------------------------------------------------------------
+PROCESS_INFO = _metric("servemesh.process.info", "Which process this is; always 1.", "service", "instance")
+PROCESS_LOOP_LAG = _metric("servemesh.process.loop.lag", "How late the event loop is.", unit=SECONDS)
+PROCESS_LOGS_DROPPED = _metric("servemesh.process.logs.dropped", "Log lines lost because nobody read stderr.")
+
 READY = "ready"  # with address and metrics_address: the process serves; supervisors wait for this line
 DRAINING = "draining"
 STOPPED = "stopped"
-RPC_FAILED = "rpc.failed"  # with error_id and the exception: a bug, or something we should have expected
-RPC_INTERRUPTED = "rpc.interrupted"  # with calls: calls that were still running when the grace was over
-OTLP_FAILED = "otlp.failed"
+OTLP_FAILED = "otlp.failed"  # the collector does not take our metrics; said once per outage
+LIBRARY = "library"  # with text: what a library that we use has to say
+NATS_CONNECTED = "nats.connected"
+NATS_LOST = "nats.lost"
+NATS_CONNECT_FAILED = "nats.connect_failed"  # with cause
+NATS_CONSUMER_INTERRUPTED = "nats.consumer_interrupted"  # with cause
 
 # --- worker ----------------------------------------------------------------------------------------
-WORKER_SLOTS = Metric(name="servemesh.worker.slots", help="Slots, by state.", labels=("state",))
-WORKER_SLOT_MEMORY = Metric(
-    name="servemesh.worker.slot.memory",
-    help="Memory that a resident Version takes.",
-    labels=("model", "version"),
-    unit=BYTES,
+WORKER_SLOTS = _metric("servemesh.worker.slots", "Slots, by state.", "state")
+WORKER_SLOT_MEMORY = _metric(
+    "servemesh.worker.slot.memory", "Memory that a resident Version takes.", "model", "version", unit=BYTES
 )
-WORKER_MEMORY_MAX = Metric(
-    name="servemesh.worker.memory.max", help="Memory that resident Versions may take.", unit=BYTES
+WORKER_MEMORY_MAX = _metric(
+    "servemesh.worker.memory.max", "Memory that resident Versions may take.", unit=BYTES
 )
-WORKER_CACHE_USED = Metric(
-    name="servemesh.worker.cache.used", help="Disk that verified artifacts take.", unit=BYTES
+WORKER_CACHE_USED = _metric("servemesh.worker.cache.used", "Disk that verified artifacts take.", unit=BYTES)
+WORKER_CACHE_MAX = _metric("servemesh.worker.cache.max", "Disk that artifacts may take.", unit=BYTES)
+WORKER_LEASE_AGE = _metric(
+    "servemesh.worker.lease.age", "Time since the registry last renewed this worker's lease.", unit=SECONDS
 )
-WORKER_CALLS = Metric(
-    name="servemesh.worker.calls",
-    help="Calls that were run, by outcome: answered or failed.",
-    labels=("model", "version", "outcome"),
+WORKER_CALLS = _metric(
+    "servemesh.worker.calls",
+    "Calls that found the Version, by outcome: answered or failed.",
+    "model",
+    "version",
+    "outcome",
 )
-WORKER_BATCH_ROWS = Metric(
-    name="servemesh.worker.batch.rows",
-    help="Rows that ran together.",
-    labels=("model", "version"),
-    buckets=tuple(float(1 << power) for power in range(13)),
-)
-WORKER_BATCH_DURATION = Metric(
-    name="servemesh.worker.batch.duration",
-    help="Time from the first input of a batch to its last output.",
-    labels=("model", "version"),
+WORKER_CALL_DURATION = _metric(
+    "servemesh.worker.call.duration",
+    "Time from a call's arrival in the queue to its answer.",
+    "model",
+    "version",
     unit=SECONDS,
 )
-WORKER_QUEUE_DURATION = Metric(
-    name="servemesh.worker.queue.duration",
-    help="Time that calls waited for a batch, in all.",
-    labels=("model", "version"),
+WORKER_BATCH_ROWS = _metric(
+    "servemesh.worker.batch.rows", "Rows that ran together.", "model", "version", buckets=ROWS_BUCKETS
+)
+WORKER_BATCH_DURATION = _metric(
+    "servemesh.worker.batch.duration",
+    "Time from the first input of a batch to its last output.",
+    "model",
+    "version",
     unit=SECONDS,
 )
+WORKER_QUEUE_DURATION = _metric(
+    "servemesh.worker.queue.duration",
+    "Time that calls waited for a batch, in all.",
+    "model",
+    "version",
+    unit=SECONDS,
+)
+WORKER_QUEUE_ROWS = _metric("servemesh.worker.queue.rows", "Rows that wait for a run.", "model", "version")
 
-# Log events of the worker.
+SPAN_QUEUE = "worker.queue"  # a call waits for its batch
+SPAN_BATCH = "worker.batch"  # calls run together; linked to each of them
+SPAN_RUN = "worker.run"  # the runtime computes
+
 ASSIGNED = "assigned"  # with revision and versions: what this worker is to hold
 SLOT_READY = "slot.ready"
 SLOT_UNLOADED = "slot.unloaded"
@@ -98,30 +108,51 @@ SLOT_FAILED = "slot.failed"  # with version, reason, detail
 SLOT_DRAIN_TIMEOUT = "slot.drain_timeout"  # calls were still running when the wait for them was over
 WARMUP_FAILED = "warmup.failed"  # the model refuses zeros; it is served all the same
 WARMUP_NOT_BATCHABLE = "warmup.not_batchable"  # rows do not come back one for one: calls run one at a time
+PROVIDER_UNAVAILABLE = "provider.unavailable"  # with asked and got: which onnxruntime providers there are
 CRASHED_BEFORE = "crashed_before"  # with running, fault: what the process before this one died of
 REGISTRY_AWAY = "registry.away"
 REGISTRY_BACK = "registry.back"
 LEASE_SUPERSEDED = "lease.superseded"  # a newer process has this worker's name: this one ends
 CACHE_WRITE_FAILED = "cache.write_failed"
 
-# --- registry --------------------------------------------------------------------------------------
-REGISTRY_WORKERS = Metric(name="servemesh.registry.workers", help="Workers that have a lease.")
-REGISTRY_UNPLACED = Metric(
-    name="servemesh.registry.versions.unplaced",
-    help="Versions that lack a place, by reason.",
-    labels=("reason",),
+# --- what Triton's tools look for, under Triton's names --------------------------------------------
+TRITON_SUCCESS = _metric("nv.inference.request_success", "Calls answered.", "model", "version")
+TRITON_FAILURE = _metric("nv.inference.request_failure", "Calls failed.", "model", "version")
+TRITON_COUNT = _metric("nv.inference.count", "Rows that ran.", "model", "version")
+TRITON_EXEC_COUNT = _metric("nv.inference.exec_count", "Batches that ran.", "model", "version")
+TRITON_PENDING = _metric("nv.inference.pending_request_count", "Calls that wait.", "model", "version")
+TRITON_REQUEST_US = _metric(
+    "nv.inference.request_duration_us", "Time of answered calls, in all.", "model", "version"
 )
-REGISTRY_REVISION = Metric(
-    name="servemesh.registry.assignment.revision", help="Revision of the newest assignment made here."
+TRITON_QUEUE_US = _metric(
+    "nv.inference.queue_duration_us", "Time that calls waited, in all.", "model", "version"
 )
-REGISTRY_EVENTS_WAITING = Metric(
-    name="servemesh.registry.events.waiting", help="Facts that the broker has not confirmed."
+TRITON_INPUT_US = _metric(
+    "nv.inference.compute_input_duration_us", "Time to bring inputs together, in all.", "model", "version"
 )
-REGISTRY_EVENTS_SENT = Metric(
-    name="servemesh.registry.events.sent", help="Facts that the broker has confirmed."
+TRITON_INFER_US = _metric(
+    "nv.inference.compute_infer_duration_us", "Time that the runtime took, in all.", "model", "version"
+)
+TRITON_OUTPUT_US = _metric(
+    "nv.inference.compute_output_duration_us", "Time to take outputs apart, in all.", "model", "version"
 )
 
-# Log events of the registry.
+# --- registry --------------------------------------------------------------------------------------
+REGISTRY_WORKERS = _metric("servemesh.registry.workers", "Workers that have a lease.")
+REGISTRY_LEASE_AGE = _metric(
+    "servemesh.registry.lease.age", "Time since the last renewal.", "worker", unit=SECONDS
+)
+REGISTRY_UNPLACED = _metric(
+    "servemesh.registry.versions.unplaced", "Versions that lack a place, by reason.", "reason"
+)
+REGISTRY_REVISION = _metric(
+    "servemesh.registry.assignment.revision", "Revision of the newest assignment made here."
+)
+REGISTRY_EVENTS_WAITING = _metric(
+    "servemesh.registry.events.waiting", "Facts that the broker has not confirmed: the outbox's backlog."
+)
+REGISTRY_EVENTS_SENT = _metric("servemesh.registry.events.sent", "Facts that the broker has confirmed.")
+
 STORE_WAITING = "store.waiting"  # the database cannot be opened yet; with reason
 STORE_FAILED = "store.failed"  # with cause
 STORE_WRITE_CONFLICT = "store.write_conflict"
@@ -135,15 +166,20 @@ RETENTION_FAILED = "retention.failed"
 BLOBS_COLLECTED = "blobs.collected"  # with count: blobs that nothing needed any more are deleted
 BLOBS_COLLECT_WAITING = "blobs.collect_waiting"  # with reason
 BUCKET_WAITING = "bucket.waiting"
+UPLOADS_SWEEP_FAILED = "uploads.sweep_failed"  # with reason
 
 # --- gateway: the edge -----------------------------------------------------------------------------
-GATEWAY_XDS_REFUSALS = Metric(
-    name="servemesh.gateway.xds.refusals", help="Tables that an Envoy did not take.", labels=("type",)
+GATEWAY_XDS_REFUSALS = _metric(
+    "servemesh.gateway.xds.refusals", "Tables that an Envoy did not take (NACKs).", "type"
 )
-GATEWAY_XDS_STREAMS = Metric(name="servemesh.gateway.xds.streams", help="Envoys that are connected.")
-GATEWAY_FLEET_WORKERS = Metric(name="servemesh.gateway.fleet.workers", help="Workers in the table.")
+GATEWAY_XDS_STREAMS = _metric("servemesh.gateway.xds.streams", "Envoys that are connected.")
+GATEWAY_SNAPSHOT_REVISION = _metric(
+    "servemesh.gateway.snapshot.revision", "Snapshots of the edge made since the start."
+)
+GATEWAY_FLEET_WORKERS = _metric("servemesh.gateway.fleet.workers", "Workers in the table.")
 
-# Log events of the edge.
+SPAN_ACTIVATION = "gateway.activation"  # a call waits for its model to be loaded somewhere
+
 XDS_REFUSED = "xds.refused"  # with type_url, version and detail, Envoy's own words: a bug of the gateway
 XDS_CONNECTED = "xds.connected"
 XDS_DISCONNECTED = "xds.disconnected"
@@ -152,3 +188,14 @@ BUS_BACK = "bus.back"
 ANNOUNCEMENT_MALFORMED = "announcement.malformed"
 STATE_NOT_KEPT = "state.not_kept"  # the gateway's state folder does not take what it should keep
 STATE_UNREADABLE = "state.unreadable"  # what an earlier start kept is left aside
+
+# --- the local mesh's supervisor -------------------------------------------------------------------
+LOCAL_UP = _metric("servemesh.local.process.up", "Whether the process gave its metrics.", "process")
+LOCAL_RESTARTS = _metric("servemesh.local.process.restarts", "How often it was started again.", "process")
+LOCAL_MEMORY = _metric("servemesh.local.process.memory", "Resident memory.", "process", unit=BYTES)
+LOCAL_CPU = _metric("servemesh.local.process.cpu", "Processor time used.", "process", unit=SECONDS)
+
+MESH_STATE = "mesh.state"  # with state
+PROCESS_DIED = "process.died"  # with process_name, exit_code, ready
+PROCESS_LATE = "process.late"  # with process_name: it was told to end, had not done so in time and was killed
+PROCESS_OUTPUT = "process.output"  # with text: a line of a process that does not log as JSON

@@ -13,6 +13,7 @@ from typing import Protocol
 from servemesh.local.domain.plan import MeshPlan
 from servemesh.local.domain.processes import MeshStatus, ProcessSpec, Stage, State
 from servemesh.local.domain.restarts import Deaths, RestartPolicy
+from servemesh.observe import names
 
 _log = logging.getLogger(__name__)
 
@@ -120,7 +121,9 @@ class Supervisor:
             if stopping.is_set():
                 break
             deaths = deaths.after(lived_s=self._now_s() - born_s, ready=ready, policy=self._policy)
-            _log.warning("process died", extra={"process_name": spec.name, "exit_code": code, "ready": ready})
+            _log.warning(
+                names.PROCESS_DIED, extra={"process_name": spec.name, "exit_code": code, "ready": ready}
+            )
             if deaths.is_hopeless(self._policy):
                 raise HopelessError(
                     f"{spec.name} does not start: it ended with status {code} before it was ready"
@@ -185,7 +188,7 @@ class Supervisor:
             _, late = await asyncio.wait(waiting, timeout=self._timing.grace_s)
             for name in members:
                 if keepers[name] in late and name in self._running:
-                    _log.warning("process did not end in time", extra={"process_name": name})
+                    _log.warning(names.PROCESS_LATE, extra={"process_name": name})
                     self._running[name].kill()
 
     def _restarts(self, name: str) -> int:
@@ -196,19 +199,19 @@ class Supervisor:
 
     def _change(self, status: MeshStatus) -> None:
         if status.state is not self._status.state:
-            _log.info("mesh state", extra={"state": status.state.value})
+            _log.info(names.MESH_STATE, extra={"state": status.state.value})
         self._status = status
         self._journal(status)
 
 
 def _says_ready(line: bytes) -> bool:
-    if b"ready" not in line:
+    if names.READY.encode() not in line:
         return False
     try:
         fields = json.loads(line)
     except ValueError:
         return False
-    return isinstance(fields, dict) and fields.get("event") == "ready"
+    return isinstance(fields, dict) and fields.get("event") == names.READY
 
 
 async def _set_within(event: asyncio.Event, timeout_s: float) -> None:

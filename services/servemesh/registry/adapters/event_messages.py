@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-
 from servemesh.api.events.v1 import events_pb2 as pb
+from servemesh.observe import traces
 from servemesh.registry.domain.events import Event, Kind
 
 SOURCE = "registry"
-_TRACE = TraceContextTextMapPropagator()
 
 
 def encoded(event: Event) -> bytes:
     """The bytes to publish, with the trace of the call under way."""
-    carrier: dict[str, str] = {}
-    _TRACE.inject(carrier)
+    trace = traces.current()
     message = pb.Event(
         event_id=event.event_id,
         source=SOURCE,
-        trace_parent=carrier.get("traceparent", ""),
+        trace_parent="" if trace is None else traces.trace_parent(trace),
         resource=event.resource,
         revision=event.revision,
     )

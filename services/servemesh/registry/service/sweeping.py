@@ -7,6 +7,7 @@ import logging
 
 from servemesh import names
 from servemesh.errors import MissingError, ServemeshError
+from servemesh.observe import names as telemetry
 from servemesh.registry.service.ports import Clock
 from servemesh.registry.service.uploads import Occupied, Staging, UploadCatalog
 
@@ -39,7 +40,7 @@ class Sweeper:
             try:
                 await self.sweep()
             except ServemeshError as error:
-                log.warning("uploads.sweep_failed", extra={"reason": error.reason})
+                log.warning(telemetry.UPLOADS_SWEEP_FAILED, extra={"reason": error.reason})
             await asyncio.sleep(self._interval_s)
 
     async def sweep(self) -> None:

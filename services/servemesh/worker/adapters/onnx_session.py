@@ -18,6 +18,7 @@ import psutil
 from onnxruntime.capi import onnxruntime_pybind11_state as failures
 
 from servemesh.errors import InvalidError, OverloadedError, ServemeshError
+from servemesh.observe import names
 from servemesh.worker.adapters.onnx_reasons import reason_of
 from servemesh.worker.domain.signature import ANY_SIZE, TensorSpec
 from servemesh.worker.service.execution import Array, Stop, StoppedError
@@ -94,7 +95,7 @@ class OnnxSession:
         opened = cls(session, max(grown_bytes, files_bytes))
         if opened.providers_got[0] != options.providers[0]:
             log.warning(
-                "provider_unavailable",
+                names.PROVIDER_UNAVAILABLE,
                 extra={"asked": list(options.providers), "got": list(opened.providers_got)},
             )
         return opened
