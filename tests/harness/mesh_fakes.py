@@ -136,6 +136,11 @@ class MemoryCatalog:
         self._reach()
         return self.known.get(model)
 
+    async def knows(self, model: str, version: str, *, timeout_s: float) -> bool:
+        self._reach()
+        known = self.known.get(model)
+        return known is not None and (not version or version == str(known.latest_version_id))
+
     async def demand(self, model: str, version: str, *, timeout_s: float) -> None:
         self._reach()
         self.demands.append((model, version))

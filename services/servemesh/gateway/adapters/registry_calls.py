@@ -69,6 +69,22 @@ class RegistryCalls:
             return _known(found.model, is_deployed=False)
         return _known(found.model, is_deployed=True)
 
+    async def knows(self, model: str, version: str, *, timeout_s: float) -> bool:
+        """Whether there is such a Model and such a Version or Alias of it; False for no possible name."""
+        if not version:
+            return await self.find_model(model, timeout_s=timeout_s) is not None
+        try:
+            name = _resource_name(model, version)
+            if names.is_version(name):
+                wanted = pb.GetModelVersionRequest(name=name)
+                await client.call(self._registry.GetModelVersion, wanted, timeout_s=timeout_s)
+            else:
+                alias = pb.GetAliasRequest(name=name)
+                await client.call(self._registry.GetAlias, alias, timeout_s=timeout_s)
+        except (MissingError, InvalidError):
+            return False
+        return True
+
     async def demand(self, model: str, version: str, *, timeout_s: float) -> None:
         """Ask that a Version be placed; MissingError if it is unknown, not deployed or no possible name."""
         try:

@@ -40,15 +40,11 @@ class Mesh:
         return any(not worker.is_draining for worker in self._view.fleet.workers)
 
     async def is_model_ready(self, model: str, version: str) -> bool:
-        """Whether a call sent now would be run; MissingError if the model is not known."""
+        """Whether a call sent now would be run; MissingError if the model or version is not known."""
         fleet = self._view.fleet
-        if fleet.is_ready(model, version):
-            return True
-        if fleet.holdings(model, version):
-            return False
-        if await self._catalog.find_model(model, timeout_s=self._limits.ask_timeout_s) is None:
-            raise texts.unknown_model(model, version)
-        return False
+        if not fleet.holdings(model, version):
+            await self._check_known(model, version)
+        return fleet.is_ready(model, version)
 
     async def model_metadata(self, model: str, version: str) -> pb.ModelMetadataResponse:
         """Return inputs and outputs, with every Version that is READY somewhere; loads the model if need be."""
@@ -69,21 +65,17 @@ class Mesh:
         )
 
     async def version_ids(self, model: str, version: str) -> frozenset[str]:
-        """Return the Version ids that `version` names ("" all); MissingError if the model is not known.
+        """Return the Version ids that `version` names ("" all); MissingError if it or the model is not known.
 
         Without a model, all Versions of all models are meant: no ids.
         """
         if not model:
             return frozenset()
         fleet = self._view.fleet
-        if not fleet.slots_of(model):
-            if await self._catalog.find_model(model, timeout_s=self._limits.ask_timeout_s) is None:
-                raise texts.unknown_model(model, version)
-            return frozenset()
-        if not version:
-            return frozenset()
         named = {str(holding.slot.version_id) for holding in fleet.holdings(model, version)}
-        return frozenset(named or {version})
+        if not named and (version or not fleet.slots_of(model)):
+            await self._check_known(model, version)
+        return frozenset(named or {version}) if version else frozenset()
 
     async def index(self, *, only_ready: bool) -> list[repository.Entry]:
         """List every Version that some worker is assigned, and every Model that is not deployed.
@@ -114,6 +106,10 @@ class Mesh:
             fleet = self._view.fleet
             while repository.ready_version_ids(fleet, model):
                 fleet = await self._view.changed_from(fleet.revision)
+
+    async def _check_known(self, model: str, version: str) -> None:
+        if not await self._catalog.knows(model, version, timeout_s=self._limits.ask_timeout_s):
+            raise texts.unknown_model(model, version)
 
     async def _known_models(self) -> list[KnownModel]:
         try:

@@ -82,6 +82,10 @@ class Catalog(Protocol):
         """Return one Model, None if there is no such."""
         ...
 
+    async def knows(self, model: str, version: str, *, timeout_s: float) -> bool:
+        """Whether there is such a Model and, unless `version` is empty, such a Version or Alias of it."""
+        ...
+
     async def demand(self, model: str, version: str, *, timeout_s: float) -> None:
         """Ask that a Version be placed; MissingError if the Model is unknown or not deployed."""
         ...
