@@ -5,10 +5,13 @@ Hot paths bind their child once (`counter(NAME).labels(...)`) and then pay for a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from itertools import accumulate
 
+import prometheus_client.core as prometheus
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.exposition import generate_latest
 from prometheus_client.gc_collector import GCCollector
@@ -19,6 +22,11 @@ from servemesh.observe.names import Metric
 
 REGISTRY = CollectorRegistry()
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+Family = prometheus.Metric
+Labels = tuple[str, ...]  # the values of a metric's labels, in its order
+
+# Triton's counters do not end in "_total", which the client library adds to the header of every counter.
+_TRITON_HEADER = re.compile(rb"^(# (?:HELP|TYPE) nv_\w+)_total ", re.MULTILINE)
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a `_created` series beside each counter helps nobody
 ProcessCollector(registry=REGISTRY)
@@ -62,7 +70,40 @@ def collecting(collector: Collector) -> Iterator[None]:
 
 def exposition() -> bytes:
     """Return all metrics in Prometheus' text format."""
-    return generate_latest(REGISTRY)
+    return _TRITON_HEADER.sub(rb"\1 ", generate_latest(REGISTRY))
+
+
+def counted(metric: Metric, values: Mapping[Labels, float]) -> Family:
+    """Return, for a collector, the counters that are kept elsewhere."""
+    family = prometheus.Metric(_exposed(metric), metric.help, "counter", metric.unit)
+    suffix = "" if metric.name.startswith("nv.") else "_total"
+    for labels, value in values.items():
+        family.add_sample(family.name + suffix, dict(zip(metric.labels, labels, strict=True)), value)
+    return family
+
+
+def gauged(metric: Metric, values: Mapping[Labels, float]) -> Family:
+    """Return, for a collector, the gauges that are kept elsewhere."""
+    family = prometheus.GaugeMetricFamily(
+        _exposed(metric), metric.help, labels=metric.labels, unit=metric.unit
+    )
+    for labels, value in values.items():
+        family.add_metric(labels, value)
+    return family
+
+
+def distributed(metric: Metric, values: Mapping[Labels, tuple[list[int], float]]) -> Family:
+    """Return, for a collector, the histograms that are kept elsewhere: counts by bucket, and the sum.
+
+    There is one count more than buckets: of what was larger than all of them.
+    """
+    family = prometheus.HistogramMetricFamily(
+        _exposed(metric), metric.help, labels=metric.labels, unit=metric.unit
+    )
+    ends = [*(str(end) for end in metric.buckets), "+Inf"]
+    for labels, (counts, total) in values.items():
+        family.add_metric(labels, list(zip(ends, accumulate(counts), strict=True)), total)
+    return family
 
 
 def _exposed(metric: Metric) -> str:

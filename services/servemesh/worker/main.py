@@ -20,7 +20,7 @@ from servemesh.events.ports import Announcer as AnnouncerPort
 from servemesh.events.ports import Listener
 from servemesh.events.settings import BusSettings
 from servemesh.lifecycle import Ready, Stop, background, ignored, until_signalled
-from servemesh.observe import names
+from servemesh.observe import metrics, names
 from servemesh.observe.setup import setup
 from servemesh.rpc.health import Health
 from servemesh.rpc.limits import Limits
@@ -44,6 +44,7 @@ from servemesh.worker.service.loading import Loader, LoadLimits
 from servemesh.worker.service.readiness import Readiness
 from servemesh.worker.service.reconciler import ReconcilePolicy, Reconciler
 from servemesh.worker.service.residency import Residency, SlotStatus
+from servemesh.worker.service.slot_series import SlotSeries
 from servemesh.worker.settings import Settings
 
 OIP_SERVICE = "inference.GRPCInferenceService"
@@ -103,6 +104,7 @@ async def serve(
         health = Health()
         residency = _residency(settings, health)
         identity = _identity(settings, residency, metrics_address)
+        stack.enter_context(metrics.collecting(SlotSeries(lambda: residency.shown)))
         guard = stack.enter_context(Guard.running())
         journal = CrashFile(settings.cache_dir)
         reconciler = _reconciler(settings, residency, _loader(settings, cache, journal, guard))

@@ -55,7 +55,8 @@ class Edge:
         self._live.put(membership.fleet)
         metrics.gauge(names.GATEWAY_FLEET_WORKERS).set(len(membership.fleet.by_id))
         known = membership.fleet if membership.is_proven else None
-        self._publication.put(snapshot_of(known, traffic, self._neighbours, self._policy))
+        if self._publication.put(snapshot_of(known, traffic, self._neighbours, self._policy)):
+            metrics.gauge(names.GATEWAY_SNAPSHOT_REVISION).inc()
 
     async def keep(self) -> None:
         """Write every snapshot with known endpoints to the shelf, for ever."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -132,7 +132,7 @@ class Leases:
         """End the Leases that have not been renewed for a whole term, as `watch` has seen it."""
         async with self._store.reading() as tx:
             leases = await tx.fleet.list_leases(after="", limit=self._limits.workers_max)
-        metrics.gauge(telemetry.REGISTRY_WORKERS).set(len(leases))
+        self._show(leases)
         counts = {lease.worker.worker_id: (lease.worker.incarnation, lease.renewals) for lease in leases}
         for worker_id in watch.stalled(counts, self._clock.monotonic_s()):
             async with self._store.writing(FLEET_LOCK, names.worker(worker_id)) as tx:
@@ -143,6 +143,14 @@ class Leases:
                     await self._leave(tx, lease, lease_expired=True)
                     log.info(telemetry.LEASE_EXPIRED, extra={"worker": worker_id})
             self._changes.notify()
+
+    def _show(self, leases: Sequence[Lease]) -> None:
+        metrics.gauge(telemetry.REGISTRY_WORKERS).set(len(leases))
+        ages, now = metrics.gauge(telemetry.REGISTRY_LEASE_AGE), self._clock.now()
+        ages.clear()
+        for lease in leases:
+            left_s = (lease.expire_time - now).total_seconds()
+            ages.labels(worker=lease.worker.worker_id).set(max(0.0, self._settings.lease_s - left_s))
 
     async def _renewal(self, tx: Transaction, worker_id: str) -> Renewal | None:
         """The answer to the worker; None if it was not decided yet what it should hold."""

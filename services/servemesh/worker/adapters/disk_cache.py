@@ -120,6 +120,7 @@ class DiskCache:
             await self._call(lambda: _removed(arriving))
 
     async def _show_used(self) -> None:
+        metrics.gauge(names.WORKER_CACHE_MAX).set(self._settings.size_bytes_max)
         metrics.gauge(names.WORKER_CACHE_USED).set(await self.used_bytes())
 
     async def _make_room(self, version: Version) -> None:

@@ -60,6 +60,11 @@ class WaitingRoom(Generic[TicketT]):
     def __len__(self) -> int:
         return sum(map(len, self._lanes.values()))
 
+    @property
+    def calls(self) -> int:
+        """How many calls wait. Another thread may ask, and gets a number of about now."""
+        return sum(len(lane) for lane in list(self._lanes.values()))
+
     def add(self, ticket: TicketT) -> None:
         """Let a call wait. OverloadedError if rows or bytes would exceed the policy's bounds."""
         policy = self._policy

@@ -10,23 +10,11 @@ class BatchMetrics:
     """The series of one Version, bound once."""
 
     def __init__(self, model: str, version_id: int) -> None:
-        labels = {"model": model, "version": str(version_id)}
-        self._rows = metrics.histogram(names.WORKER_BATCH_ROWS).labels(**labels)
-        self._duration = metrics.histogram(names.WORKER_BATCH_DURATION).labels(**labels)
-        self._queue = metrics.counter(names.WORKER_QUEUE_DURATION).labels(**labels)
-        calls = metrics.counter(names.WORKER_CALLS)
-        self._answered = calls.labels(**labels, outcome="answered")
-        self._failed = calls.labels(**labels, outcome="failed")
+        self.labels = {"model": model, "version": str(version_id)}
+        self._rows = metrics.histogram(names.WORKER_BATCH_ROWS).labels(**self.labels)
+        self._duration = metrics.histogram(names.WORKER_BATCH_DURATION).labels(**self.labels)
 
-    def queued(self, queue_ns: int) -> None:
-        """The calls of a batch waited so long in all."""
-        self._queue.inc(queue_ns / 1e9)
-
-    def ran(self, outcome: Outcome, *, rows: int, answered: int, failed: int) -> None:
-        """A batch ended. Calls whose callers left are in neither count."""
+    def ran(self, outcome: Outcome, *, rows: int) -> None:
+        """A batch ended, with so many rows answered."""
         self._rows.observe(rows)
         self._duration.observe(outcome.duration_s)
-        if answered:
-            self._answered.inc(answered)
-        if failed:
-            self._failed.inc(failed)

@@ -10,9 +10,12 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
+from servemesh.errors import OverloadedError
+from servemesh.observe import traces
 from servemesh.worker.domain.batching import BatchPolicy, WaitingRoom
 from servemesh.worker.domain.pace import Pace
 from servemesh.worker.domain.signature import Signature
+from servemesh.worker.service import batch_spans
 from servemesh.worker.service.batch_metrics import BatchMetrics
 from servemesh.worker.service.calls import Batch, Call, expired, key_of, leaving
 from servemesh.worker.service.execution import Array, Outcome, Runtime, execute
@@ -102,6 +105,11 @@ class Batcher:
         """Rows that wait for a run."""
         return self._room.rows
 
+    @property
+    def waiting_calls(self) -> int:
+        """Calls that wait for a run. About right for another thread, too."""
+        return self._room.calls
+
     async def drain(self) -> None:
         """Refuse new calls and return when the last one has its answer."""
         self._is_open = False
@@ -133,7 +141,12 @@ class Batcher:
         call.inputs, call.outputs, call.batch = inputs, outputs, None
         call.arrived_ns = time.perf_counter_ns()
         call.future = self._loop.create_future()
-        self._room.add(call)
+        call.span = traces.recorded()
+        try:
+            self._room.add(call)
+        except OverloadedError:
+            self._statistics.fail.add(0)
+            raise
         self._idle.clear()
         self._wake()
         try:
@@ -178,8 +191,6 @@ class Batcher:
         started_ns = time.perf_counter_ns()
         queue_ns = sum(started_ns - call.arrived_ns for call in batch.calls)
         self._statistics.queue.add(queue_ns, len(batch.calls))
-        if self._metrics is not None:
-            self._metrics.queued(queue_ns)
         if self._guard is not None and self._pace.is_tiny(batch.size_bytes):
             self._run_here(batch, self._guard)
         else:
@@ -212,24 +223,29 @@ class Batcher:
         if outcome.rows_differ:
             self._rows_max = 1
         now_ns = time.perf_counter_ns()
-        served_ns = served = failed = rows = 0
+        served_ns = served = rows = 0
+        statistics = self._statistics
         for call, answer in zip(batch.calls, outcome.answers, strict=True):
             if call.future.done():
                 continue
             if isinstance(answer, Exception):
-                failed += 1
-                self._statistics.fail.add(now_ns - call.arrived_ns)
+                statistics.fail.add(now_ns - call.arrived_ns)
                 call.future.set_exception(answer)
             else:
-                served_ns += now_ns - call.arrived_ns
+                call_ns = now_ns - call.arrived_ns
+                statistics.answered(call_ns)
+                served_ns += call_ns
                 served += 1
                 rows += call.rows
                 call.future.set_result(answer)
         if served:
             now_ms = time.time_ns() // 1_000_000
-            self._statistics.batch_ran(outcome, rows=rows, calls=served, calls_ns=served_ns, now_ms=now_ms)
+            statistics.batch_ran(outcome, rows=rows, calls=served, calls_ns=served_ns, now_ms=now_ms)
         if self._metrics is not None:
-            self._metrics.ran(outcome, rows=rows, answered=served, failed=failed)
+            self._metrics.ran(outcome, rows=rows)
+        if traces.is_recording():
+            labels = self._metrics.labels if self._metrics is not None else {}
+            batch_spans.record(batch, outcome, rows=rows, labels=labels)
 
     def _leave(self, call: Call) -> None:
         batch = call.batch

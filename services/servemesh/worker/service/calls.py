@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Hashable, Sequence
 
+from opentelemetry.trace import Span
+
 from servemesh.errors import ExpiredError, UnavailableError
 from servemesh.worker.domain.batching import Ticket
 from servemesh.worker.service.execution import Array, Stop
@@ -13,13 +15,14 @@ from servemesh.worker.service.execution import Array, Stop
 class Call(Ticket):
     """One call that waits for its answer."""
 
-    __slots__ = ("arrived_ns", "batch", "future", "inputs", "outputs")
+    __slots__ = ("arrived_ns", "batch", "future", "inputs", "outputs", "span")
 
     future: asyncio.Future[list[Array]]
     inputs: Sequence[Array | None]
     outputs: tuple[str, ...]
     arrived_ns: int
     batch: Batch | None
+    span: Span | None  # what records the call, if it is traced
 
     @property
     def is_gone(self) -> bool:

@@ -76,6 +76,7 @@ class Outcome:
 
     answers: list[Answer] = field(default_factory=list)
     rows_differ: bool = False
+    started_ns: int = 0
     input_ns: int = 0
     infer_ns: int = 0
     output_ns: int = 0
@@ -88,7 +89,7 @@ class Outcome:
 
 def execute(runtime: Runtime, names: Sequence[str], calls: Sequence[Part], stop: Stop) -> Outcome:
     """Run calls together, or one by one if that fails, so that each meets only errors of its own."""
-    outcome = Outcome()
+    outcome = Outcome(started_ns=time.perf_counter_ns())
     if len(calls) == 1:
         outcome.answers.append(_alone(runtime, names, calls[0], stop, outcome))
         return outcome

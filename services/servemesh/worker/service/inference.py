@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from servemesh.errors import ExpiredError
+from servemesh.errors import ExpiredError, InvalidError
 from servemesh.worker.domain.parameters import call_parameters, class_counts
 from servemesh.worker.service.classification import best_classes
 from servemesh.worker.service.execution import Array
@@ -45,19 +46,24 @@ class Inference:
         """
         slot = self._slots.find(request.model_name, request.model_version, pinned)
         plan, priority = slot.plan, 0
-        if request.parameters:
-            parameters = call_parameters(request.parameters)
-            priority, timeout_s = parameters.priority, parameters.timeout_s or timeout_s
         counts: dict[str, int] = {}
-        if request.outputs:
-            names = plan.wanted(output.name for output in request.outputs)
-            counts = class_counts(request.outputs)
-        else:
-            names = plan.all_outputs
-        if plan.takes_text and request.ByteSize() > TEXT_BYTES_HERE_MAX:
-            arranged = await asyncio.to_thread(plan.arranged, request.inputs, request.raw_input_contents)
-        else:
-            arranged = plan.arranged(request.inputs, request.raw_input_contents)
+        arrived_ns = time.perf_counter_ns()
+        try:
+            if request.parameters:
+                parameters = call_parameters(request.parameters)
+                priority, timeout_s = parameters.priority, parameters.timeout_s or timeout_s
+            if request.outputs:
+                names = plan.wanted(output.name for output in request.outputs)
+                counts = class_counts(request.outputs)
+            else:
+                names = plan.all_outputs
+            if plan.takes_text and request.ByteSize() > TEXT_BYTES_HERE_MAX:
+                arranged = await asyncio.to_thread(plan.arranged, request.inputs, request.raw_input_contents)
+            else:
+                arranged = plan.arranged(request.inputs, request.raw_input_contents)
+        except InvalidError:
+            slot.statistics.fail.add(time.perf_counter_ns() - arrived_ns)
+            raise
         expires_s = asyncio.get_running_loop().time() + remaining_s
         run = _run(slot, arranged.inputs, arranged.rows, names, priority, expires_s)
         outputs = await (_within(timeout_s, run) if timeout_s else run)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from contextlib import AsyncExitStack, suppress
 from typing import Protocol
 
@@ -12,7 +13,7 @@ from servemesh.api.fleet.v1 import fleet_pb2 as pb
 from servemesh.errors import ServemeshError, StaleError
 from servemesh.events import subjects
 from servemesh.events.ports import Listener, Subscription
-from servemesh.observe import names
+from servemesh.observe import metrics, names
 from servemesh.worker.domain.versions import Assignment
 from servemesh.worker.service import wire
 from servemesh.worker.service.changes import awoken
@@ -72,6 +73,7 @@ class LeaseKeeper:
         self._chances = chances
         self._revision = -1  # of the last assignment from the registry; one from disk gives way to any
         self._is_away = False
+        self._renewed_s = time.monotonic()
         self.settled = asyncio.Event()
         self.superseded = asyncio.Event()
 
@@ -85,6 +87,8 @@ class LeaseKeeper:
     async def run(self) -> None:
         """Renew until cancelled, or until a newer incarnation has the lease."""
         await self._identity.bound.wait()
+        age = metrics.gauge(names.WORKER_LEASE_AGE)
+        age.set_function(lambda: time.monotonic() - self._renewed_s)
         async with AsyncExitStack() as stack:
             # The registry learns of each change of a slot: whoever waits for a Deployment waits for that.
             called = stack.enter_context(self._residency.changes.watched())
@@ -117,6 +121,7 @@ class LeaseKeeper:
             if self._is_away:
                 _log.info(names.REGISTRY_BACK)
             self._is_away = False
+            self._renewed_s = time.monotonic()
             if wished.revision > self._revision:
                 self._revision = wished.revision
                 await self._take_over(wished, message)

@@ -40,6 +40,7 @@ class SlotStatus:
     message: str
     memory_bytes: int
     statistics: Statistics | None
+    ready: ReadySlot | None  # while it is resident
 
 
 @dataclass(slots=True, kw_only=True)
@@ -72,6 +73,7 @@ class Residency:
         self._demands: dict[str, int] = {}
         self._statistics: dict[str, Statistics] = {}
         self._uses = 0
+        self.shown: Sequence[SlotStatus] = ()  # as of the last change; any thread may read it
         self.changes = Changes()
 
     # --- for calls -------------------------------------------------------------------------------
@@ -197,7 +199,8 @@ class Residency:
         self._table = {
             key: self._residents[name] for key, name in self._held.items() if name in self._residents
         }
-        self._told(self.slots())
+        self.shown = self.slots()
+        self._told(self.shown)
         self.changes.notify()
 
     def _get_name(self, model: str, version: str) -> str:
@@ -259,6 +262,7 @@ class Residency:
             message=slot.message,
             memory_bytes=slot.memory_bytes,
             statistics=self._statistics.get(slot.name),
+            ready=resident.slot if resident else None,
         )
 
 
