@@ -66,7 +66,7 @@ demo: setup ## Start a mesh, push two real models, infer, kill a worker, stop
 up: setup ## Start the local mesh and keep it until Ctrl-C
 	$(BIN)/servemesh up
 
-bench: setup ## Time the worker and the edge on this machine
+bench: setup ## Time a tiny model, straight at a worker and through the mesh
 	$(BIN)/python -m bench
 
 clean: ## Remove everything that make has built
