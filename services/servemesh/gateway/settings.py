@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from servemesh.names import ID_PATTERN
 
 _ADDRESS = r".+:\d{1,5}"
+_ENDPOINT = r"^$|^https?://[^/:@]+(:\d{1,5})?(/[^?#]*)?$"
 _MEBIBYTE = 1 << 20
 
 
@@ -36,7 +37,7 @@ class Settings(BaseSettings):
     registry_address: str = Field(default="127.0.0.1:9101", pattern=_ADDRESS)
     """Where the registry answers."""
     nats_url: str = "nats://127.0.0.1:4222"
-    """Where NATS answers; several URLs are separated by commas."""
+    """Where NATS answers; it tells of the others of its cluster."""
     state_dir: Path = Path("gateway-state")
     """Private folder for the last state and Envoy's bootstrap; Envoy must be able to read it."""
 
@@ -148,6 +149,7 @@ class Settings(BaseSettings):
     """The least that is logged."""
     otlp_endpoint: str | None = Field(
         default=None,
+        pattern=_ENDPOINT,
         validation_alias=AliasChoices("SERVEMESH_GATEWAY_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"),
     )
     """Collector for traces and metrics, Envoy's spans too; none if not given."""

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from servemesh.names import ID_PATTERN
 
 _ADDRESS = r".+:\d{1,5}"
+_ENDPOINT = r"^$|^https?://[^/:@]+(:\d{1,5})?(/[^?#]*)?$"
 _MIB = 1024**2
 _GIB = 1024**3
 
@@ -51,7 +52,7 @@ class Settings(BaseSettings):
     """How long a call waits for the database."""
 
     nats_url: str = "nats://127.0.0.1:4222"
-    """Where NATS answers; several URLs are separated by commas."""
+    """Where NATS answers; it tells of the others of its cluster."""
     s3_endpoint: str = Field(default="127.0.0.1:9000", pattern=_ADDRESS)
     """Where the object store answers."""
     s3_access_key: str = ""
@@ -164,6 +165,7 @@ class Settings(BaseSettings):
     """The least that is logged."""
     otlp_endpoint: str | None = Field(
         default=None,
+        pattern=_ENDPOINT,
         validation_alias=AliasChoices("SERVEMESH_REGISTRY_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"),
     )
     """Collector for traces and metrics; none if not given."""

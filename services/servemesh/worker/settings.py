@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from servemesh.names import ID_PATTERN
 
 _ADDRESS = r".+:\d{1,5}"
+_ENDPOINT = r"^$|^https?://[^/:@]+(:\d{1,5})?(/[^?#]*)?$"
 _GIB = 1024**3
 
 
@@ -33,7 +34,7 @@ class Settings(BaseSettings):
     registry_address: str = Field(default="127.0.0.1:9101", pattern=_ADDRESS)
     """Where the registry answers."""
     nats_url: str = "nats://127.0.0.1:4222"
-    """Where NATS answers; several URLs are separated by commas."""
+    """Where NATS answers; it tells of the others of its cluster."""
     s3_endpoint: str = Field(default="127.0.0.1:9000", pattern=_ADDRESS)
     """Where the object store answers."""
     s3_access_key: str = ""
@@ -131,6 +132,7 @@ class Settings(BaseSettings):
     """The least that is logged."""
     otlp_endpoint: str | None = Field(
         default=None,
+        pattern=_ENDPOINT,
         validation_alias=AliasChoices("SERVEMESH_WORKER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"),
     )
     """Collector for traces and metrics; none if not given."""
