@@ -8,7 +8,6 @@ import random
 import time
 from contextlib import AsyncExitStack
 from importlib import metadata
-from urllib.parse import urlsplit
 
 from servemesh import lifecycle
 from servemesh.events.nats_bus import NatsBus
@@ -22,7 +21,7 @@ from servemesh.gateway.adapters.xds_bootstrap import Start, bootstrap_json
 from servemesh.gateway.adapters.xds_server import XdsServer
 from servemesh.gateway.api.oip import OipApi
 from servemesh.gateway.domain.membership import Membership, restored
-from servemesh.gateway.domain.snapshot.values import Address, Neighbours, parse_address
+from servemesh.gateway.domain.snapshot.values import Address, Neighbours, collector_at, parse_address
 from servemesh.gateway.domain.traffic import Traffic
 from servemesh.gateway.service.activator import Activator
 from servemesh.gateway.service.dispatch import Dispatch
@@ -159,14 +158,11 @@ def _watch(
 
 async def _neighbours(settings: Settings, address: str) -> Neighbours:
     own = settings.advertise_address or address
-    collector = urlsplit(settings.otlp_endpoint) if settings.otlp_endpoint else None
     return Neighbours(
         edge=parse_address(settings.edge_address),
         gateways=tuple([await _numeric(peer) for peer in (own, *settings.peers)]),
         registries=(parse_address(settings.registry_address),),
-        trace_collector=Address(host=collector.hostname, port=collector.port or 4317)
-        if collector is not None and collector.hostname
-        else None,
+        trace_collector=collector_at(settings.otlp_endpoint) if settings.otlp_endpoint else None,
     )
 
 

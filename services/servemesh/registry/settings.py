@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from servemesh.names import ID_PATTERN
 
 _ADDRESS = r".+:\d{1,5}"
-_ENDPOINT = r"^$|^https?://[^/:@]+(:\d{1,5})?(/[^?#]*)?$"
+_ENDPOINT = r"^$|^https?://([^/:@]+|\[[0-9a-f:]+\])(:\d{1,5})?(/[^?#]*)?$"
 _MIB = 1024**2
 _GIB = 1024**3
 

@@ -11,10 +11,11 @@ from google.protobuf import struct_pb2
 
 from servemesh.gateway.adapters import xds_values as xds
 from servemesh.gateway.domain.snapshot.policy import EdgePolicy
-from servemesh.gateway.domain.snapshot.values import Address, Endpoint, Snapshot
+from servemesh.gateway.domain.snapshot.values import Address, Collector, Endpoint, Snapshot
 
 ACTIVATOR = "activator"
 FETCH_TIMEOUT_S = 1.0
+EXPORTS_MAX = 4
 
 
 def clusters_of(snapshot: Snapshot) -> list[cluster_pb2.Cluster]:
@@ -26,7 +27,7 @@ def clusters_of(snapshot: Snapshot) -> list[cluster_pb2.Cluster]:
         _service(xds.REGISTRY, neighbours.registries, policy),
     ]
     if neighbours.trace_collector is not None:
-        clusters.append(_service(xds.TRACES, [neighbours.trace_collector], policy))
+        clusters.append(_collector(neighbours.trace_collector, policy))
     return clusters
 
 
@@ -128,6 +129,25 @@ def _service(name: str, addresses: Iterable[Address], policy: EdgePolicy) -> clu
             ping_interval_s=health.ping_interval_s, ping_timeout_s=health.ping_timeout_s
         ),
         load_assignment=_assignment(name, [_endpoint(address, {}) for address in sorted(set(addresses))]),
+    )
+
+
+def _collector(collector: Collector, policy: EdgePolicy) -> cluster_pb2.Cluster:
+    return cluster_pb2.Cluster(
+        name=xds.TRACES,
+        type=cluster_pb2.Cluster.STRICT_DNS,
+        connect_timeout=xds.seconds(policy.health.connect_timeout_s),
+        # One that answers nothing must not hold more than this: spans are dropped instead.
+        circuit_breakers=circuit_breaker_pb2.CircuitBreakers(
+            thresholds=[
+                circuit_breaker_pb2.CircuitBreakers.Thresholds(
+                    max_connections=xds.number(EXPORTS_MAX),
+                    max_pending_requests=xds.number(EXPORTS_MAX),
+                    max_requests=xds.number(EXPORTS_MAX),
+                )
+            ]
+        ),
+        load_assignment=_assignment(xds.TRACES, [_endpoint(collector.address, {})]),
     )
 
 

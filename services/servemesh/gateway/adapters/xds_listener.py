@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import resources
 
 from envoy.config.common.mutation_rules.v3 import mutation_rules_pb2
-from envoy.config.core.v3 import base_pb2, extension_pb2, grpc_service_pb2
+from envoy.config.core.v3 import base_pb2, extension_pb2, http_service_pb2, http_uri_pb2
 from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
 from envoy.config.trace.v3 import http_tracer_pb2, opentelemetry_pb2
 from envoy.extensions.filters.http.lua.v3 import lua_pb2
@@ -19,9 +19,11 @@ from servemesh.gateway.adapters.xds_clusters import from_ads
 from servemesh.gateway.adapters.xds_replies import local_replies
 from servemesh.gateway.adapters.xds_routes import ROUTES
 from servemesh.gateway.domain.snapshot.policy import EdgePolicy
-from servemesh.gateway.domain.snapshot.values import Snapshot
+from servemesh.gateway.domain.snapshot.values import Collector, Snapshot
 
 OUR_HEADERS = "x-servemesh-"
+EXPORT_TIMEOUT_S = 3.0
+SPANS_MAX = 2_048  # that wait for a collector which is slow; more are dropped
 
 
 def name_reader() -> str:
@@ -65,7 +67,7 @@ def _http(snapshot: Snapshot) -> hcm_pb2.HttpConnectionManager:
     )
     _limit_connections(manager, policy)
     if snapshot.neighbours.trace_collector is not None:
-        manager.tracing.CopyFrom(_tracing(policy))
+        manager.tracing.CopyFrom(_tracing(snapshot.neighbours.trace_collector, policy))
     return manager
 
 
@@ -108,16 +110,16 @@ def _filters() -> list[hcm_pb2.HttpFilter]:
     ]
 
 
-def _tracing(policy: EdgePolicy) -> hcm_pb2.HttpConnectionManager.Tracing:
-    collector = opentelemetry_pb2.OpenTelemetryConfig(
+def _tracing(collector: Collector, policy: EdgePolicy) -> hcm_pb2.HttpConnectionManager.Tracing:
+    uri = http_uri_pb2.HttpUri(uri=collector.url, cluster=xds.TRACES, timeout=xds.seconds(EXPORT_TIMEOUT_S))
+    exporter = opentelemetry_pb2.OpenTelemetryConfig(
         service_name="servemesh-edge",
-        grpc_service=grpc_service_pb2.GrpcService(
-            envoy_grpc=grpc_service_pb2.GrpcService.EnvoyGrpc(cluster_name=xds.TRACES)
-        ),
+        http_service=http_service_pb2.HttpService(http_uri=uri),
+        max_cache_size=xds.number(SPANS_MAX),
     )
     tracing = hcm_pb2.HttpConnectionManager.Tracing(
         provider=http_tracer_pb2.Tracing.Http(
-            name="envoy.tracers.opentelemetry", typed_config=xds.packed(collector)
+            name="envoy.tracers.opentelemetry", typed_config=xds.packed(exporter)
         )
     )
     tracing.random_sampling.value = policy.trace_percent

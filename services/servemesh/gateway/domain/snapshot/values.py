@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from servemesh.errors import InvalidError
 from servemesh.gateway.domain.snapshot.policy import EdgePolicy
@@ -17,6 +18,14 @@ class Address:
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collector:
+    """Who takes spans: OTLP over HTTP, as our own processes send it."""
+
+    address: Address
+    url: str  # of the spans
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -44,7 +53,7 @@ class Neighbours:
     edge: Address  # what the edge listens on
     gateways: tuple[Address, ...]  # who answers for the mesh and activates
     registries: tuple[Address, ...]
-    trace_collector: Address | None = None
+    trace_collector: Collector | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +64,18 @@ class Snapshot:
     policy: EdgePolicy = field(default_factory=EdgePolicy)
     endpoints: tuple[Endpoint, ...] | None = ()  # None while nothing is known of the fleet
     splits: tuple[Split, ...] = ()
+
+
+def collector_at(endpoint: str) -> Collector | None:
+    """Return the collector at a base URL, "http://host:4318"; None if the edge cannot send there.
+
+    Over https it cannot: it would have to trust authorities that only its own machine knows.
+    """
+    base = endpoint.rstrip("/")
+    parts = urlsplit(base)
+    if parts.scheme != "http" or not parts.hostname:
+        return None
+    return Collector(address=Address(host=parts.hostname, port=parts.port or 80), url=f"{base}/v1/traces")
 
 
 def parse_address(text: str) -> Address:
