@@ -37,9 +37,9 @@ Settings = Mapping[str, Any]
 NO_RETRIES = RetryPolicy(attempts_max=1)
 WAIT_S = 20.0
 # Everything happens sooner than in a real mesh, in the same order.
-REGISTRY = {"placement_interval_s": 0.1, "relay_interval_s": 0.05, "grace_s": 2}
-GATEWAY = {"listing_interval_s": 0.5, "statistics_interval_s": 0.1, "grace_s": 2}
-WORKER = {
+REGISTRY: Settings = {"placement_interval_s": 0.1, "relay_interval_s": 0.05, "grace_s": 2}
+GATEWAY: Settings = {"listing_interval_s": 0.5, "statistics_interval_s": 0.1, "grace_s": 2}
+WORKER: Settings = {
     "memory_bytes_max": 1 << 30,
     "lease_interval_s": 0.5,
     "lease_pause_s": 0.02,
@@ -79,7 +79,7 @@ class Mesh:
         self.folder = folder
         self.bus, self.blobs = MemoryBus(), MemoryStore()
         chosen = RegistrySettings(
-            address=registry, data_dir=folder / "registry", **REGISTRY | settings.get("registry", {})
+            address=registry, data_dir=folder / "registry", **{**REGISTRY, **settings.get("registry", {})}
         )
         self.registry = Part(registry_main.serve, chosen, self.bus, self.blobs, "")
         self.state_dir = folder / "gateway"
@@ -90,10 +90,10 @@ class Mesh:
             edge_address=edge,
             envoy_admin_address=admin,
             state_dir=self.state_dir,
-            **GATEWAY | settings.get("gateway", {}),
+            **{**GATEWAY, **settings.get("gateway", {})},
         )
         self.gateway = Part(gateway_main.serve, steering, self.bus, "")
-        self._registry_address, self._worker_settings = registry, WORKER | settings.get("worker", {})
+        self._registry_address, self._worker_settings = registry, {**WORKER, **settings.get("worker", {})}
         self.workers = {f"w{number}": self._worker(f"w{number}") for number in range(workers)}
         self.envoy: Envoy | None = None
         self.client: AsyncClient

@@ -200,6 +200,8 @@ def _residency(settings: Settings, health: Health) -> Residency:
         policy=bounds.batch_policy(settings),
         memory_factor=settings.memory_factor,
         load_wait_s=settings.load_wait_s,
+        name_wait_s=settings.drain_wait_s,
+        clock_s=time.monotonic,
         told=told,
     )
 

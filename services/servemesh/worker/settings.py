@@ -117,7 +117,7 @@ class Settings(BaseSettings):
     announce_interval_s: float = Field(default=0.5, gt=0, le=10)
     """How often the worker announces itself to gateways, beside after every change."""
     drain_wait_s: float = Field(default=1, ge=0, le=60)
-    """Between the word that it, a slot or a name of a slot leaves and the first refusal: two health checks of Envoy."""
+    """Between the word that it, a slot or an alias leaves and the first refusal: two health checks of Envoy."""
     evict_wait_s: float = Field(default=0.25, ge=0, le=60)
     """How long a slot that makes room for another still answers, so that gateways look away first."""
     drain_timeout_s: float = Field(default=30, gt=0, le=600)

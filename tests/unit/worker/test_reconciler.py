@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -97,6 +98,8 @@ class Bench:
             policy=BatchPolicy(),
             memory_factor=1.0,
             load_wait_s=2.0,
+            name_wait_s=0.0,
+            clock_s=time.monotonic,
             told=lambda slots: self.told.append({slot.model: slot.state.value for slot in slots}),
         )
 

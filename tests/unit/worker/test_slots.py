@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from servemesh.worker.domain.addressing import holders, is_needed
+from servemesh.worker.domain.addressing import holders, is_needed, late_names
 from servemesh.worker.domain.slots import NEVER_S, Slot, SlotState, backoff_s
 from tests.harness.worker_values import a_slot, an_assigned
 
@@ -72,3 +72,12 @@ def test_a_removed_version_without_successor_goes():
     old = a_slot(state=READY, removed=True)
     slots = by_name(old)
     assert not is_needed(old, slots, holders(slots, {("digits", ""): old.name}))
+
+
+def test_a_name_that_went_to_another_worker_is_answered_a_little_longer():
+    key, slot = ("digits", "prod"), a_slot().name
+    late = late_names({}, {key: slot}, {}, now_s=10.0, wait_s=1.0)
+    assert late[key].slot == slot
+    assert late_names(late, {}, {}, now_s=10.9, wait_s=1.0) == late
+    assert late_names(late, {}, {}, now_s=11.0, wait_s=1.0) == {}
+    assert late_names(late, {}, {key: slot}, now_s=10.1, wait_s=1.0) == {}

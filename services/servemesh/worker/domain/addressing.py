@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from servemesh.worker.domain.slots import Slot, SlotState
 
 Key = tuple[str, str]  # model and version id, alias or "" for the default
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LateName:
+    """A name that went to another worker. `slot` still answers to it `until_s`: gateways learn of it later."""
+
+    slot: str
+    until_s: float
 
 
 def claims(slots: Iterable[Slot]) -> dict[Key, list[str]]:
@@ -52,3 +61,16 @@ def is_needed(slot: Slot, slots: Mapping[str, Slot], held: Mapping[Key, str]) ->
         held.get(key) == slot.name and any(slots[name].name != slot.name for name in names)
         for key, names in claims(slots.values()).items()
     )
+
+
+def late_names(
+    late: Mapping[Key, LateName],
+    before: Mapping[Key, str],
+    held: Mapping[Key, str],
+    *,
+    now_s: float,
+    wait_s: float,
+) -> dict[Key, LateName]:
+    """Return the names that nobody here means any more since less than `wait_s`, given those known so far."""
+    gone = {key: LateName(slot=name, until_s=now_s + wait_s) for key, name in before.items()}
+    return {key: name for key, name in {**late, **gone}.items() if key not in held and name.until_s > now_s}

@@ -1,8 +1,19 @@
-"""Refusals that OIP clients know by their text: unknown models and models that are not ready."""
+"""Refusals of calls for models: unknown, not ready, not loadable; the first two in texts that OIP clients know."""
 
 from __future__ import annotations
 
-from servemesh.errors import MissingError, UnavailableError
+from servemesh.errors import (
+    ConflictError,
+    ExpiredError,
+    MissingError,
+    OverloadedError,
+    ServemeshError,
+    UnavailableError,
+)
+from servemesh.worker.domain.slots import Slot, SlotState
+
+# Reasons of FAILED slots that mean: a limit of this worker is reached.
+LIMIT_REASONS = frozenset({"MODEL_TOO_LARGE", "MEMORY_FULL", "CACHE_FULL", "DISK_FULL"})
 
 
 def unknown_model(model: str, version: str = "") -> MissingError:
@@ -24,4 +35,23 @@ def model_not_ready(model: str, version: str, state: str) -> UnavailableError:
         model=model,
         version=version,
         state=state,
+    )
+
+
+def not_loadable(slot: Slot) -> ServemeshError:
+    """Return the error for a call that waited for a slot which FAILED."""
+    kind = OverloadedError if slot.reason in LIMIT_REASONS else ConflictError
+    return kind(f"{slot.name} cannot be loaded: {slot.message}", reason=slot.reason, version=slot.name)
+
+
+def not_ready_in_time(slot: Slot, wait_s: float) -> ServemeshError:
+    """Return the error for a call that waited for a slot as long as this worker lets it."""
+    if slot.state is SlotState.UNLOADED:
+        return OverloadedError(
+            f"{slot.name} finds no room in memory: the slots beside it have calls in flight",
+            reason="MEMORY_FULL",
+            version=slot.name,
+        )
+    return ExpiredError(
+        f"{slot.name} was not ready within {wait_s:g} s", reason="LOAD_TIMEOUT", version=slot.name
     )

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from servemesh import names
-from servemesh.errors import ConflictError, ExpiredError, MissingError, OverloadedError, ServemeshError
+from servemesh.errors import MissingError
 from servemesh.worker.domain import addressing, refusals
-from servemesh.worker.domain.addressing import Key
+from servemesh.worker.domain.addressing import Key, LateName
 from servemesh.worker.domain.batching import BatchPolicy
 from servemesh.worker.domain.residency import Seat
 from servemesh.worker.domain.signature import Signature
@@ -19,9 +19,6 @@ from servemesh.worker.domain.versions import AssignedVersion, Assignment
 from servemesh.worker.service.changes import Changes
 from servemesh.worker.service.slots import ReadySlot
 from servemesh.worker.service.statistics import Statistics
-
-# Reasons of FAILED slots that mean: a limit of this worker is reached.
-LIMIT_REASONS = frozenset({"MODEL_TOO_LARGE", "MEMORY_FULL", "CACHE_FULL", "DISK_FULL"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,16 +57,21 @@ class Residency:
         policy: BatchPolicy,
         memory_factor: float,
         load_wait_s: float,
+        name_wait_s: float,
+        clock_s: Callable[[], float],
         told: Callable[[Sequence[SlotStatus]], None],
     ) -> None:
         self._policy = policy
         self._memory_factor = memory_factor
         self._load_wait_s = load_wait_s
+        self._name_wait_s = name_wait_s
+        self._clock_s = clock_s
         self._told = told
         self._slots: dict[str, Slot] = {}  # most important first, removed ones last
         self._residents: dict[str, Resident] = {}
         self._held: dict[Key, str] = {}
         self._table: dict[Key, Resident] = {}
+        self._late: dict[Key, LateName] = {}
         self._demands: dict[str, int] = {}
         self._statistics: dict[str, Statistics] = {}
         self._uses = 0
@@ -80,7 +82,8 @@ class Residency:
 
     def find(self, model: str, version: str, pinned: str = "") -> ReadySlot:
         """Return the slot that answers a call, without waiting."""
-        resident = self._table.get((model, version or pinned))
+        key = (model, version or pinned)
+        resident = self._table.get(key) or self._late_resident(key)
         if resident is None:
             name = self._get_name(model, version or pinned)
             raise refusals.model_not_ready(model, version, self._slots[name].state)
@@ -93,7 +96,8 @@ class Residency:
 
         Raises ConflictError with the slot's reason if it cannot be loaded, OverloadedError if it cannot fit.
         """
-        if (model, version or pinned) not in self._table:
+        key = (model, version or pinned)
+        if key not in self._table and self._late_resident(key) is None:
             name = self._get_name(model, version or pinned)
             await self._made_ready(name)
         return self.find(model, version, pinned)
@@ -195,13 +199,20 @@ class Residency:
         return Slot(assigned=assigned, need_bytes=int(assigned.version.size_bytes * self._memory_factor))
 
     def _changed(self) -> None:
-        self._held = addressing.holders(self._slots, self._held)
+        before, self._held = self._held, addressing.holders(self._slots, self._held)
+        self._late = addressing.late_names(
+            self._late, before, self._held, now_s=self._clock_s(), wait_s=self._name_wait_s
+        )
         self._table = {
             key: self._residents[name] for key, name in self._held.items() if name in self._residents
         }
         self.shown = self.slots()
         self._told(self.shown)
         self.changes.notify()
+
+    def _late_resident(self, key: Key) -> Resident | None:
+        late = self._late.get(key)
+        return self._residents.get(late.slot) if late is not None and self._clock_s() < late.until_s else None
 
     def _get_name(self, model: str, version: str) -> str:
         name = self._held.get((model, version))
@@ -219,11 +230,11 @@ class Residency:
                                 f"{name} left this worker", reason="NOT_ASSIGNED", version=name
                             )
                         if slot.state is SlotState.FAILED:
-                            raise _load_failure(slot)
+                            raise refusals.not_loadable(slot)
                         changed.clear()
                         await changed.wait()
             except TimeoutError as error:
-                raise _too_late(self._slots[name], self._load_wait_s) from error
+                raise refusals.not_ready_in_time(self._slots[name], self._load_wait_s) from error
 
     @contextmanager
     def _demanding(self, name: str) -> Iterator[None]:
@@ -268,20 +279,3 @@ class Residency:
 
 def _with(slot: Slot, **changes: object) -> Slot:
     return replace(slot, **changes)  # type: ignore[arg-type]
-
-
-def _load_failure(slot: Slot) -> ServemeshError:
-    kind = OverloadedError if slot.reason in LIMIT_REASONS else ConflictError
-    return kind(f"{slot.name} cannot be loaded: {slot.message}", reason=slot.reason, version=slot.name)
-
-
-def _too_late(slot: Slot, wait_s: float) -> ServemeshError:
-    if slot.state is SlotState.UNLOADED:
-        return OverloadedError(
-            f"{slot.name} finds no room in memory: the slots beside it have calls in flight",
-            reason="MEMORY_FULL",
-            version=slot.name,
-        )
-    return ExpiredError(
-        f"{slot.name} was not ready within {wait_s:g} s", reason="LOAD_TIMEOUT", version=slot.name
-    )
