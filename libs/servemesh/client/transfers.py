@@ -14,7 +14,14 @@ from servemesh import names
 from servemesh.api.registry.v1 import registry_pb2 as pb
 from servemesh.client import models, parsing, results
 from servemesh.client.steps import Call, Operation, Pause, Receive, Send, Work
-from servemesh.errors import ConflictError, DamagedError, InvalidError, MissingError, UnavailableError
+from servemesh.errors import (
+    ConflictError,
+    DamagedError,
+    InvalidError,
+    MissingError,
+    ServemeshError,
+    UnavailableError,
+)
 
 CHUNK_BYTES = 1024 * 1024
 BREAKS_MAX = 20
@@ -40,7 +47,11 @@ def push(
         received[file.path] = file.size_bytes
     on_progress(total, total)
     request_id = str(uuid.uuid5(_NAMESPACE, upload.name))
-    answer = yield Call(request=pb.CommitUploadRequest(name=upload.name, request_id=request_id))
+    try:
+        answer = yield Call(request=pb.CommitUploadRequest(name=upload.name, request_id=request_id))
+    except InvalidError:
+        yield from _withdrawn(model_id, upload.name)
+        raise
     return parsing.version(answer.model_version, tuple(answer.warnings))
 
 
@@ -101,6 +112,18 @@ def _opened(model_id: str, wish: pb.Upload) -> Operation[pb.Upload]:
     raise UnavailableError(
         f"the upload of {model_id} was deleted as soon as it was opened; try again", reason="UPLOAD_GONE"
     )
+
+
+def _withdrawn(model_id: str, upload: str) -> Operation[None]:
+    """Delete an upload that was refused, and the Model if nothing but the upload had brought it about."""
+    try:
+        yield Call(request=pb.DeleteUploadRequest(name=upload))
+        model: pb.Model = (yield Call(request=pb.GetModelRequest(name=names.model(model_id)))).model
+        is_used = model.latest_version_id or model.description or model.labels
+        if not is_used and model.update_time == model.create_time:
+            yield Call(request=pb.DeleteModelRequest(name=model.name, etag=model.etag))
+    except ServemeshError:
+        return  # whoever is told of the refusal need not be told that it left a trace
 
 
 def _touched(upload: pb.Upload) -> Operation[None]:

@@ -138,10 +138,15 @@ def print_error(error: ServemeshError, *, as_json: bool) -> None:
 
 
 def explained(error: ServemeshError) -> str:
-    """Return the error's text, with what to do where nothing answers."""
+    """Return the error's text, with what to do about it where the mesh cannot know that."""
     if error.reason == NO_ANSWER:
         return (
             f"{error.message}; start one with `servemesh up`, "
             "or name another address with --address or SERVEMESH_ADDRESS."
+        )
+    if error.reason == "MODEL_NOT_FOUND":
+        return (
+            f"{error.message}. `servemesh status` shows what is deployed, `servemesh model ls` what was pushed; "
+            "deploy one with `servemesh deploy NAME --wait 60`."
         )
     return error.message

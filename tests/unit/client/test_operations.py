@@ -11,7 +11,14 @@ from servemesh.api.registry.v1 import registry_pb2 as pb
 from servemesh.client import deployments, models, transfers
 from servemesh.client.attempts import Finished, Outcome, advance
 from servemesh.client.steps import Call, Operation, Receive, Send, Work, method_of
-from servemesh.errors import ConflictError, ExistsError, ExpiredError, MissingError, UnavailableError
+from servemesh.errors import (
+    ConflictError,
+    ExistsError,
+    ExpiredError,
+    InvalidError,
+    MissingError,
+    UnavailableError,
+)
 
 VERSION = pb.ModelVersion(name="models/m/versions/1", version_id=1)
 
@@ -24,6 +31,9 @@ class ScriptedRegistry:
         self.asked: list[Any] = []
         self.uploaded = bytearray()
         self.breaks = 0
+
+    def answer(self, method: str, answer: Callable[[Any], Any]) -> None:
+        self._answers[method] = answer
 
     def run(self, operation: Operation[Any]) -> Any:
         outcome = Outcome()
@@ -110,6 +120,28 @@ def test_pushing_the_same_files_again_asks_for_the_same_upload(file: Path):
             next(item.request_id for item in registry.asked if isinstance(item, pb.CreateUploadRequest))
         )
     assert ids[0] == ids[1]
+
+
+@pytest.mark.parametrize(("newest", "deleted"), [(0, ["upload", "model"]), (3, ["upload"])])
+def test_a_push_that_is_refused_leaves_nothing_behind_but_what_was_there(
+    file: Path, newest: int, deleted: list[str]
+):
+    def refused(request: Any) -> Any:
+        raise InvalidError("not a model", reason="UNSUPPORTED_FORMAT")
+
+    gone: list[str] = []
+    registry = a_registry_for(
+        file,
+        DeleteUpload=lambda request: gone.append("upload"),
+        GetModel=lambda request: pb.GetModelResponse(
+            model=pb.Model(name="models/m", latest_version_id=newest)
+        ),
+        DeleteModel=lambda request: gone.append("model"),
+    )
+    registry.answer("CommitUpload", refused)
+    with pytest.raises(InvalidError, match="not a model"):
+        registry.run(transfers.push("m", file, {}, lambda moved, total: None))
+    assert gone == deleted
 
 
 def test_a_file_that_is_not_there_is_said_to_be_missing(tmp_path: Path):

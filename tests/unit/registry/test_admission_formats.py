@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import zlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +20,8 @@ FORMATS = [
     (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", "PyTorch pickle"),
     (b"ccopy_reg\n_reconstructor\np0\n(c", "Python pickle"),
     (b"(dp0\nS'a'\np1\n", "Python pickle"),
+    (zlib.compress(b"\x80\x04\x95\x10\x00" + bytes(9_000)), "compressed Python pickle"),
+    (gzip.compress(b"\x80\x02}q\x00."), "compressed Python pickle"),
     (HDF5, "HDF5"),
     (b"GGUF\x03\x00\x00\x00", "GGUF"),
     (b"\x1c\x00\x00\x00TFL3", "TensorFlow Lite"),
@@ -33,6 +38,7 @@ FORMATS = [
     (b"\x7fELF\x02\x01", "shared library"),
     (b"<!DOCTYPE html><html>", "web page"),
     (b"<ir_version: 8>", "text form"),
+    (b"\xff\xd8\xff\xe0\x00\x10JFIF", "image"),
 ]
 ARCHIVES = [
     (("archive/data.pkl", "archive/version"), "PyTorch pickle checkpoint"),

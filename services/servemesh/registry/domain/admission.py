@@ -79,11 +79,13 @@ def _no_model(files: Sequence[FileDescription]) -> InvalidError:
     for file in files:
         if file.foreign is not None:
             return _foreign(file)
-    empty = [file.path for file in files if file.size_bytes == 0]
-    if len(empty) == len(files):
-        what = f"{_shown(empty)} is empty"
+    paths = [file.path for file in files]
+    if all(file.size_bytes == 0 for file in files):
+        what = f"there is nothing in {_shown(paths)}"
+    elif len(paths) == 1:
+        what = f"{paths[0]} is not an ONNX model, nor another format known here"
     else:
-        what = f"{_shown([file.path for file in files])} is not an ONNX model, nor another format known here"
+        what = f"none of {len(paths)} files ({_shown(paths)}) is an ONNX model, nor another format known here"
     return InvalidError(
         f"{what}. Servemesh serves ONNX: export the model to ONNX and push the .onnx file, or the folder that "
         "holds it and its external data",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 HEAD_BYTES = 4_096
 
@@ -19,7 +20,8 @@ _TENSORFLOW = (
 )
 _BOOSTED = "convert it with onnxmltools (convert_lightgbm, convert_xgboost) and push the .onnx file"
 _CATBOOST = "save it with model.save_model('model.onnx', format='onnx') and push that file"
-_WEIGHTS = "it holds weights without the network: load it into its model and " + _TORCH
+_WEIGHTS = "this holds weights without the network, so load them into their model and then " + _TORCH
+_DATA = "data are inputs of calls; export the model to ONNX and push the .onnx file"
 _UNPACK = "unpack it and push the .onnx file, or the folder that holds it"
 
 
@@ -86,6 +88,17 @@ _TEXT_PICKLE = re.compile(
 )
 
 
+def _deflated_pickle(sample: FileSample) -> bool:
+    """Whether it is a pickle compressed with zlib or gzip, as joblib writes it; only its beginning is unpacked."""
+    if sample.head[:2] not in (b"x\x01", b"x\x5e", b"x\x9c", b"x\xda", b"\x1f\x8b"):
+        return False
+    try:
+        head = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32).decompress(sample.head, HEAD_BYTES)
+    except zlib.error:
+        return False
+    return _pickle(replace(sample, head=head))
+
+
 def _joblib(sample: FileSample) -> bool:
     return _pickle(sample) and any(word in sample.head for word in (b"joblib", b"sklearn", b"numpy"))
 
@@ -140,6 +153,7 @@ _RULES: Sequence[Rule] = (
     ),
     (_joblib, _foreign("a Python pickle (joblib or scikit-learn)", _SKLEARN, pickled=True)),
     (_pickle, _foreign("a Python pickle", _SKLEARN, pickled=True)),
+    (_deflated_pickle, _foreign("a compressed Python pickle (probably joblib)", _SKLEARN, pickled=True)),
     (
         _starts(b"\x89HDF\r\n\x1a\n"),
         _foreign("an HDF5 file, probably Keras weights or a Keras model", _KERAS),
@@ -156,9 +170,10 @@ _RULES: Sequence[Rule] = (
     (_at(4, b"ET12", b"ET13"), _foreign("an ExecuTorch program", _TORCH)),
     (_starts(b"ftrt", b"ptrt"), _foreign("a TensorRT engine", "push the .onnx file that it was built from")),
     (_safetensors, _foreign("a safetensors file", _WEIGHTS)),
-    (_starts(b"\x93NUMPY"), _foreign("a NumPy array", _WEIGHTS)),
+    (_starts(b"\x93NUMPY"), _foreign("a NumPy array", _DATA)),
     (_saved_model, _foreign("a TensorFlow SavedModel", _TENSORFLOW)),
     (_graph_def, _foreign("a TensorFlow graph", _TENSORFLOW)),
+    (_starts(b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"RIFF"), _foreign("an image or a sound", _DATA)),
     (_starts(b"CBM1"), _foreign("a CatBoost model", _CATBOOST)),
     (_starts(b"tree\nversion="), _foreign("a LightGBM text model", _BOOSTED)),
     (_starts(b"binf"), _foreign("an XGBoost binary model", _BOOSTED)),

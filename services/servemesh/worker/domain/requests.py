@@ -107,7 +107,14 @@ class RequestPlan:
     def _check_complete(self, inputs: Sequence[Array | None]) -> None:
         for spec, array in zip(self._specs, inputs, strict=True):
             if array is None and not spec.optional:
-                raise _invalid("INPUT_MISSING", f"inputs.{spec.name}", spec.name, "nothing")
+                takes = ", ".join(f"{spec.name} {spec.datatype} {_pattern(spec)}" for spec in self._specs)
+                raise InvalidError(
+                    f"inputs.{spec.name} is missing, expected {takes}",
+                    reason="INPUT_MISSING",
+                    field=f"inputs.{spec.name}",
+                    expected=takes,
+                    got="nothing",
+                )
 
 
 def _check_shape(shape: tuple[int, ...], spec: TensorSpec) -> None:
