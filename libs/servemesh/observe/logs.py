@@ -1,6 +1,7 @@
 """Logs as JSON on stderr, one object a line: time, level, event, service, instance, trace and the fields of `extra`.
 
-A constant message is the event's name, everything variable a field. stdout stays empty: supervisors read
+A constant message is the event's name, everything variable a field; what libraries say is the text of the event
+`library`. stdout stays empty: supervisors read
 the `ready` event, like all others, from stderr. A thread of its own writes, so that a reader who stalls
 costs log lines, never the event loop.
 """
@@ -21,12 +22,15 @@ from servemesh.observe import metrics, names, traces
 
 LINES_MAX = 10_000
 CLOSE_S = 2.0
+TEXT_CHARS_MAX = 2_000
+_OURS = frozenset({"servemesh", "__main__", ""})
 _STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _NOISY = {
     "alembic": logging.WARNING,
     "asyncio": logging.WARNING,
     "grpc": logging.WARNING,
-    "urllib3": logging.ERROR,
+    "opentelemetry": logging.CRITICAL,  # we say once that the collector is away
+    "urllib3": logging.ERROR,  # its warnings quote URLs, which name bucket and keys
     "pygrpc_native": logging.CRITICAL,
 }
 
@@ -68,14 +72,17 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, without its end."""
+        is_ours = (record.name or "").partition(".")[0] in _OURS and not record.args
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
-            "event": record.getMessage(),
+            "event": record.msg if is_ours else names.LIBRARY,
             "service": self._service,
             "instance": self._instance,
             "logger": record.name,
         }
+        if not is_ours:
+            line["text"] = record.getMessage()[:TEXT_CHARS_MAX]
         context = traces.current()
         if context is not None:
             line["trace_id"] = f"{context.trace_id:032x}"

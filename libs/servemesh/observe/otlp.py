@@ -73,8 +73,8 @@ def _pump(exporter: OTLPMetricExporter, resource: Resource, ended: threading.Eve
         last = ended.wait(METRICS_INTERVAL_S)
         result = exporter.export(converted(resource, time.time_ns()))
         failed = result is not otel.MetricExportResult.SUCCESS
-        if failed and not failing:
-            _log.warning(names.OTLP_FAILED)
+        if failed != failing:
+            _log.warning(names.OTLP_FAILED if failed else names.OTLP_BACK)
         failing = failed
         if last:
             return
