@@ -58,9 +58,10 @@ class Edge:
 
     async def start_control(self) -> str:
         """Serve ADS, on the same address each time."""
-        server = XdsServer(self.publication, refused=self.refusals.append)
+        server, health = XdsServer(self.publication, refused=self.refusals.append), Health()
+        health.set("", True)
         self._xds_address = await self.control.enter_async_context(
-            serving(self._xds_address, [server.register], health=Health(), grace_s=0.1)
+            serving(self._xds_address, [server.register], health=health, grace_s=0.1)
         )
         return self._xds_address
 

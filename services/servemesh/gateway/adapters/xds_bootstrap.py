@@ -10,7 +10,13 @@ from pathlib import Path
 
 from envoy.config.bootstrap.v3 import bootstrap_pb2
 from envoy.config.cluster.v3 import cluster_pb2
-from envoy.config.core.v3 import address_pb2, base_pb2, config_source_pb2, grpc_service_pb2
+from envoy.config.core.v3 import (
+    address_pb2,
+    base_pb2,
+    config_source_pb2,
+    grpc_service_pb2,
+    health_check_pb2,
+)
 from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
 from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
 from envoy.config.overload.v3 import overload_pb2
@@ -29,6 +35,8 @@ from servemesh.gateway.domain.snapshot.values import Address
 
 GATEWAYS = "xds"
 LAST_KNOWN = "xds-last-known"
+HEALTH_INTERVAL_S = 0.5
+HEALTH_TIMEOUT_S = 0.5
 ADS_PATH = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources"
 
 
@@ -54,7 +62,7 @@ def _bootstrap(start: Start) -> bootstrap_pb2.Bootstrap:
         node=base_pb2.Node(id=start.node_id, cluster="servemesh-edge"),
         static_resources=bootstrap_pb2.Bootstrap.StaticResources(
             clusters=[
-                _xds_cluster(GATEWAYS, [xds.socket_address(address) for address in start.gateways]),
+                _gateways_cluster(start.gateways),
                 _xds_cluster(LAST_KNOWN, [_own_socket(start)]),
             ],
             listeners=[_last_known_listener(start)],
@@ -87,6 +95,22 @@ def _own_socket(start: Start) -> address_pb2.Address:
     # In the abstract namespace of Linux: no port to find, no file to leave behind.
     digest = hashlib.sha256(str(start.last_known_path).encode()).hexdigest()[:16]
     return address_pb2.Address(pipe=address_pb2.Pipe(path=f"@servemesh-{LAST_KNOWN}-{digest}"))
+
+
+def _gateways_cluster(gateways: Sequence[Address]) -> cluster_pb2.Cluster:
+    """Envoy asks only gateways that answer: one that hangs costs no more time than one that is gone."""
+    cluster = _xds_cluster(GATEWAYS, [xds.socket_address(address) for address in gateways])
+    interval = xds.seconds(HEALTH_INTERVAL_S)
+    cluster.health_checks.add(
+        timeout=xds.seconds(HEALTH_TIMEOUT_S),
+        interval=interval,
+        no_traffic_interval=interval,
+        unhealthy_threshold=xds.number(2),
+        healthy_threshold=xds.number(1),
+        grpc_health_check=health_check_pb2.HealthCheck.GrpcHealthCheck(),
+    )
+    cluster.common_lb_config.healthy_panic_threshold.value = 0
+    return cluster
 
 
 def _xds_cluster(name: str, addresses: Sequence[address_pb2.Address]) -> cluster_pb2.Cluster:

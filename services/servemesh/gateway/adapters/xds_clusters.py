@@ -179,12 +179,12 @@ def _struct(values: dict[str, list[str]] | dict[str, str]) -> struct_pb2.Struct:
     return struct
 
 
-def from_ads() -> config_source_pb2.ConfigSource:
+def from_ads(wait_s: float = FETCH_TIMEOUT_S) -> config_source_pb2.ConfigSource:
     """Return "over the one stream that everything comes by". Envoy opens for calls once all of it has come,
     or after this wait: then its own last known tables can be asked for.
     """
     return config_source_pb2.ConfigSource(
         ads=config_source_pb2.AggregatedConfigSource(),
         resource_api_version=config_source_pb2.ApiVersion.V3,
-        initial_fetch_timeout=xds.seconds(FETCH_TIMEOUT_S),
+        initial_fetch_timeout=xds.seconds(wait_s),
     )

@@ -23,6 +23,8 @@ from servemesh.gateway.domain.snapshot.values import Collector, Snapshot
 
 OUR_HEADERS = "x-servemesh-"
 EXPORT_TIMEOUT_S = 3.0
+# A listener without routes would tell callers that there is no such method; so it rather opens later.
+ROUTES_WAIT_S = 15.0
 SPANS_MAX = 2_048  # that wait for a collector which is slow; more are dropped
 
 
@@ -51,7 +53,7 @@ def _http(snapshot: Snapshot) -> hcm_pb2.HttpConnectionManager:
     manager = hcm_pb2.HttpConnectionManager(
         codec_type=hcm_pb2.HttpConnectionManager.AUTO,  # a stray HTTP/1 request gets an answer too
         stat_prefix=xds.EDGE,
-        rds=hcm_pb2.Rds(config_source=from_ads(), route_config_name=ROUTES),
+        rds=hcm_pb2.Rds(config_source=from_ads(ROUTES_WAIT_S), route_config_name=ROUTES),
         http_filters=_filters(),
         early_header_mutation_extensions=[_without_our_headers()],
         local_reply_config=local_replies(policy),

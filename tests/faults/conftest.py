@@ -1,0 +1,45 @@
+"""One real mesh of three workers under a steady load, to be broken and to heal again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from examples.demo.mesh import DemoMesh
+from servemesh.client import Client
+from tests.harness import models
+from tests.harness.faults import FaultMesh
+from tests.harness.processes import Child
+from tests.harness.steady_load import SteadyLoad
+
+WORKERS = 3
+MODEL = "net"
+DEPLOY_S = 60.0
+
+
+@pytest.fixture(scope="session")
+def net(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that takes long enough for calls to be caught in the middle of a batch."""
+    return models.saved(models.mlp(width=512), tmp_path_factory.mktemp("net"))
+
+
+@pytest.fixture(scope="session")
+def fault_mesh(tmp_path_factory: pytest.TempPathFactory, net: Path) -> Iterator[FaultMesh]:
+    """A mesh that serves `net` on every worker. Tests break it, and wait until it has healed."""
+    with DemoMesh(tmp_path_factory.mktemp("fault-mesh"), workers=WORKERS) as mesh:
+        Child.shared_pids.add(mesh.pid)
+        with Client(mesh.address) as client:
+            client.push(MODEL, net)
+            client.deploy(MODEL, replicas=WORKERS, wait_s=DEPLOY_S)
+        yield FaultMesh(mesh)
+
+
+@pytest.fixture
+def load(fault_mesh: FaultMesh, net: Path) -> Iterator[SteadyLoad]:
+    """Calls at a steady rate, all answered by all workers before the test begins."""
+    with SteadyLoad(fault_mesh.address, MODEL, net) as load:
+        fault_mesh.until_taking_calls(*fault_mesh.workers)
+        load.until_answered(50)
+        yield load

@@ -1,0 +1,125 @@
+"""A real mesh whose processes can be killed and stopped by name, and what tells that it has healed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from examples.demo.mesh import DemoMesh
+from tests.harness.waiting import blocking_until
+
+CONTROL = ("registry", "nats", "weed", "gateway")
+HEAL_S = 30.0
+HTTP_TIMEOUT_S = 5.0
+
+
+class FaultMesh:
+    """One `servemesh up`, seen through the files that it writes and the admin page of its Envoy."""
+
+    def __init__(self, mesh: DemoMesh) -> None:
+        self.mesh = mesh
+        self.address = mesh.address
+        self.folder: Path = mesh.folder
+        self._ports: dict[str, int] = json.loads((self.folder / "ports.json").read_text())
+
+    @property
+    def processes(self) -> dict[str, dict[str, Any]]:
+        """What the supervisor knows of each process, by name."""
+        runtime = json.loads((self.folder / "runtime.json").read_text())
+        return {process["name"]: process for process in runtime["processes"]}
+
+    @property
+    def workers(self) -> list[str]:
+        """The names of the workers."""
+        return [name for name in self.processes if name.startswith("worker-")]
+
+    @property
+    def pids(self) -> list[int]:
+        """Every process of the mesh: the command, the supervisor, and all that it keeps."""
+        supervisor = json.loads((self.folder / "runtime.json").read_text())["pid"]
+        kept = [process["pid"] for process in self.processes.values() if process["pid"]]
+        return [self.mesh.pid, supervisor, *kept]
+
+    @property
+    def supervisor_pid(self) -> int:
+        """The process that keeps the others."""
+        return int(json.loads((self.folder / "runtime.json").read_text())["pid"])
+
+    def kill(self, *names: str, number: signal.Signals = signal.SIGKILL) -> dict[str, int]:
+        """Send a signal to these processes; return who they were, for `until_back`."""
+        pids = {name: int(self.processes[name]["pid"]) for name in names}
+        for pid in pids.values():
+            os.kill(pid, number)
+        return pids
+
+    @contextlib.contextmanager
+    def stopped(self, *names: str) -> Iterator[None]:
+        """Have these processes do nothing, as if frozen, for the length of the block."""
+        pids = self.kill(*names, number=signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids.values():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+
+    def until_back(self, gone: dict[str, int]) -> None:
+        """Wait until each of these runs again as another process, and is ready."""
+        blocking_until(
+            lambda: all(self._is_back(name, pid) for name, pid in gone.items()), HEAL_S, f"{[*gone]} are back"
+        )
+
+    def until_whole(self) -> None:
+        """Wait until the mesh itself says that nothing of it is away."""
+        blocking_until(lambda: bool(self.mesh.status()["ready"]), HEAL_S, "the mesh is whole")
+
+    def until_taking_calls(self, *names: str) -> None:
+        """Wait until each of these workers has answered calls that came through Envoy; calls must go on."""
+        before = self.answered()
+        blocking_until(
+            lambda: all(self._answered_more(name, before) for name in names),
+            HEAL_S,
+            f"{[*names]} take calls again",
+        )
+
+    def answered(self) -> dict[str, int]:
+        """How many calls Envoy has had answered by each address, since it knows that address."""
+        lines = (line.split("::") for line in self._admin("clusters").splitlines())
+        return {
+            words[1]: int(words[3])
+            for words in lines
+            if len(words) == 4 and words[0] == "workers" and words[2] == "rq_success"
+        }
+
+    def _answered_more(self, name: str, before: dict[str, int]) -> bool:
+        address = self.processes[name]["address"]
+        count = self.answered().get(address, 0)
+        return count > 0 and count != before.get(address)
+
+    def _is_back(self, name: str, pid: int) -> bool:
+        process = self.processes[name]
+        return process["pid"] not in (pid, None) and process["state"] == "READY"
+
+    def _admin(self, page: str) -> str:
+        url = f"http://127.0.0.1:{self._ports['envoy-admin']}/{page}"
+        try:
+            with urllib.request.urlopen(url, timeout=HTTP_TIMEOUT_S) as answer:
+                return str(answer.read().decode())
+        except OSError:  # Envoy is being started
+            return ""
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process runs; a zombie that nobody has asked about does not."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
