@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -119,8 +120,8 @@ class Attempt:
 
 def typed_error(error: grpc.RpcError, address: str) -> ServemeshError:
     """Return the error that the server raised, or that of an `address` where no server was reached."""
-    spoke = "Error received from peer" in (error.debug_error_string() or "")
-    if error.code() is grpc.StatusCode.UNAVAILABLE and not spoke:
+    # Whoever speaks for the mesh sends details with its status; errors of the connection have none.
+    if error.code() is grpc.StatusCode.UNAVAILABLE and not error.trailing_metadata():
         return unreachable(address)
     return from_rpc_error(error)
 
@@ -135,10 +136,30 @@ def options() -> list[tuple[str, int]]:
     return channel_options(MESSAGE_BYTES_MAX)
 
 
-def headers() -> list[tuple[str, str]]:
-    """Return the metadata that hands the program's OpenTelemetry trace on, in W3C form."""
-    context = otel.get_current_span().get_span_context() if otel else None
-    if context is None or not context.is_valid:
-        return []
-    value = f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
-    return [("traceparent", value)]
+@contextmanager
+def traced(path: str) -> Iterator[list[tuple[str, str]]]:
+    """Give the metadata that carries the trace of one attempt, in W3C form.
+
+    If the program has set OpenTelemetry up, the attempt is a span of its own; if it only works for a trace, that
+    trace is handed on as it is.
+    """
+    if otel is None:
+        yield []
+        return
+    service, _, method = path[1:].rpartition("/")
+    attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method}
+    tracer = otel.get_tracer("servemesh")
+    with tracer.start_as_current_span(
+        path[1:],
+        kind=otel.SpanKind.CLIENT,
+        attributes=attributes,
+        record_exception=False,
+        set_status_on_exception=False,
+    ) as span:
+        context = span.get_span_context()
+        value = f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+        try:
+            yield [("traceparent", value)] if context.is_valid else []
+        except grpc.RpcError as error:
+            span.set_status(otel.StatusCode.ERROR, error.code().name)
+            raise

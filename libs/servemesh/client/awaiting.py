@@ -65,30 +65,39 @@ class AwaitingRunner:
             failure: grpc.RpcError | None = None
             if await self._is_open(attempt.address):
                 method = self._method(attempt.address, "unary_unary", type(step.request))
-                call = method(step.request, timeout=attempt.left_s(), metadata=attempts.headers())
                 try:
-                    return await call
+                    with attempts.traced(method_of(type(step.request)).path) as headers:
+                        call = method(step.request, timeout=attempt.left_s(), metadata=headers)
+                        try:
+                            return await call
+                        finally:
+                            call.cancel()  # a call that nobody awaits lives as long as its channel
                 except grpc.aio.AioRpcError as error:
                     failure = error
-                finally:
-                    call.cancel()  # a call that nobody awaits lives as long as its channel
             await asyncio.sleep(attempt.failed(failure))
 
     async def _streamed(self, step: Send | Receive, until_s: float) -> Any:
         attempt = Attempt(self._addresses, self._policy, until_s, self._random)
-        if isinstance(step, Send):
-            method = self._method(attempt.address, "stream_unary", step.request_type)
-            call = method(_read(step), timeout=attempt.left_s(), metadata=attempts.headers())
-        else:
-            method = self._method(attempt.address, "unary_stream", type(step.request))
-            call = method(step.request, timeout=attempt.left_s(), metadata=attempts.headers())
+        request_type: Any = step.request_type if isinstance(step, Send) else type(step.request)
+        try:
+            with attempts.traced(method_of(request_type).path) as headers:
+                return await self._exchanged(step, request_type, attempt, headers)
+        except grpc.aio.AioRpcError as error:
+            raise attempts.typed_error(error, attempt.address) from error
+
+    async def _exchanged(
+        self, step: Send | Receive, request_type: Any, attempt: Attempt, headers: list[tuple[str, str]]
+    ) -> Any:
+        kind = "stream_unary" if isinstance(step, Send) else "unary_stream"
+        requests = _read(step) if isinstance(step, Send) else step.request
+        call = self._method(attempt.address, kind, request_type)(
+            requests, timeout=attempt.left_s(), metadata=headers
+        )
         try:
             if isinstance(step, Send):
                 return await call
             async for response in call:
                 await asyncio.to_thread(step.take, response)
-        except grpc.aio.AioRpcError as error:
-            raise attempts.typed_error(error, attempt.address) from error
         finally:
             call.cancel()
 

@@ -70,7 +70,8 @@ class BlockingRunner:
             if self._is_open(attempt.address):
                 call = self._method(attempt.address, "unary_unary", type(step.request))
                 try:
-                    answer = call(step.request, timeout=attempt.left_s(), metadata=attempts.headers())
+                    with attempts.traced(method_of(type(step.request)).path) as headers:
+                        answer = call(step.request, timeout=attempt.left_s(), metadata=headers)
                 except grpc.RpcError as error:
                     self._answering.discard(attempt.address)
                     failure = error
@@ -84,14 +85,16 @@ class BlockingRunner:
         try:
             if isinstance(step, Send):
                 send = self._method(attempt.address, "stream_unary", step.request_type)
-                return send(step.requests(), timeout=attempt.left_s(), metadata=attempts.headers())
+                with attempts.traced(method_of(step.request_type).path) as headers:
+                    return send(step.requests(), timeout=attempt.left_s(), metadata=headers)
             receive = self._method(attempt.address, "unary_stream", type(step.request))
-            responses = receive(step.request, timeout=attempt.left_s(), metadata=attempts.headers())
-            try:
-                for response in responses:
-                    step.take(response)
-            finally:
-                responses.cancel()
+            with attempts.traced(method_of(type(step.request)).path) as headers:
+                responses = receive(step.request, timeout=attempt.left_s(), metadata=headers)
+                try:
+                    for response in responses:
+                        step.take(response)
+                finally:
+                    responses.cancel()
         except grpc.RpcError as error:
             raise attempts.typed_error(error, attempt.address) from error
 
