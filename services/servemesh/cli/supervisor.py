@@ -40,7 +40,8 @@ class SupervisorProcess:
         """Start it in a session of its own, so that a Ctrl-C at the terminal reaches only us."""
         _check_installed()
         try:
-            self.log_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for folder in (self._folder.path, self.log_dir):  # the mode is for the last folder of a path only
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise ConflictError(
                 f"the data folder {self._folder.path} cannot be used: {error.strerror}; "
