@@ -36,6 +36,7 @@ from tests.harness.waiting import eventually
 Settings = Mapping[str, Any]
 NO_RETRIES = RetryPolicy(attempts_max=1)
 WAIT_S = 20.0
+SLOT_STATES = ("UNLOADED", "LOADING", "WARMING", "READY", "DRAINING", "FAILED")
 # Everything happens sooner than in a real mesh, in the same order.
 REGISTRY: Settings = {"placement_interval_s": 0.1, "relay_interval_s": 0.05, "grace_s": 2}
 GATEWAY: Settings = {"listing_interval_s": 0.5, "statistics_interval_s": 0.1, "grace_s": 2}
@@ -49,6 +50,22 @@ WORKER: Settings = {
     "retry_first_s": 0.1,
     "grace_s": 5,
 }
+
+
+class SlowStore(MemoryStore):
+    """A blob store whose downloads wait while `is_open` is cleared, and are counted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_open = asyncio.Event()
+        self.is_open.set()
+        self.downloads = 0
+
+    async def fetch_file(self, key: str, path: Path, *, sha256: str, size_bytes: int) -> None:
+        """Copy a blob to a new file at `path`, once the store is open."""
+        self.downloads += 1
+        await self.is_open.wait()
+        await super().fetch_file(key, path, sha256=sha256, size_bytes=size_bytes)
 
 
 class Part:
@@ -77,7 +94,7 @@ class Mesh:
     ) -> None:
         registry, xds, edge, admin = (f"127.0.0.1:{port}" for port in free_ports(4))
         self.folder = folder
-        self.bus, self.blobs = MemoryBus(), MemoryStore()
+        self.bus, self.blobs = MemoryBus(), SlowStore()
         chosen = RegistrySettings(
             address=registry, data_dir=folder / "registry", **{**REGISTRY, **settings.get("registry", {})}
         )
@@ -187,6 +204,15 @@ class Mesh:
         """Return the workers as the registry has them."""
         answer = await self.fleet_stub.ListWorkers(fleet_pb2.ListWorkersRequest(), timeout=5)
         return [parsing.worker(found) for found in answer.workers]
+
+    async def until_held(self, name: str, version: int, *, by: int) -> None:
+        """Wait until so many workers have the Version READY and none has it otherwise."""
+
+        async def held() -> bool:
+            ready = await self.holders(name, version)
+            return len(ready) == by and ready == await self.holders(name, version, *SLOT_STATES)
+
+        await eventually(held, WAIT_S, f"{by} workers hold {name} {version}")
 
     async def holders(self, name: str, version: int, *states: str) -> set[str]:
         """Return the workers that have the Version in one of `states`, READY if none are given."""

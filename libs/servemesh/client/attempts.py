@@ -12,7 +12,7 @@ import grpc
 
 from servemesh.client import retries
 from servemesh.client.retries import RetryPolicy
-from servemesh.client.steps import Step
+from servemesh.client.steps import Step, method_of
 from servemesh.errors import ExpiredError, InvalidError, ServemeshError, UnavailableError
 from servemesh.rpc.limits import MESSAGE_BYTES_MAX
 from servemesh.rpc.options import channel_options
@@ -137,8 +137,8 @@ def options() -> list[tuple[str, int]]:
 
 
 @contextmanager
-def traced(path: str) -> Iterator[list[tuple[str, str]]]:
-    """Give the metadata that carries the trace of one attempt, in W3C form.
+def traced(request_type: Any) -> Iterator[list[tuple[str, str]]]:
+    """Give the metadata that carries the trace of one attempt of the RPC that takes `request_type`, in W3C form.
 
     If the program has set OpenTelemetry up, the attempt is a span of its own; if it only works for a trace, that
     trace is handed on as it is.
@@ -146,11 +146,12 @@ def traced(path: str) -> Iterator[list[tuple[str, str]]]:
     if otel is None:
         yield []
         return
-    service, _, method = path[1:].rpartition("/")
+    name = method_of(request_type).path[1:]
+    service, _, method = name.rpartition("/")
     attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method}
     tracer = otel.get_tracer("servemesh")
     with tracer.start_as_current_span(
-        path[1:],
+        name,
         kind=otel.SpanKind.CLIENT,
         attributes=attributes,
         record_exception=False,
