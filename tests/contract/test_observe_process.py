@@ -16,12 +16,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from servemesh import observe
 from servemesh.errors import UnavailableError
 from servemesh.observe import metrics, names, traces
 from servemesh.observe.calls import calls_of
 from servemesh.observe.endpoint import exposing
 from servemesh.observe.otlp_metrics import converted
+from servemesh.observe.setup import setup
 
 
 class OneNumber:
@@ -71,7 +71,7 @@ def get(url: str) -> tuple[int, str]:
 
 
 async def test_a_process_shows_its_metrics_and_its_health():
-    async with observe.setup("worker", instance="w1") as observation:
+    async with setup("worker", instance="w1") as observation:
         calls_of("/test.Shown/Call").ended(calls_of("/test.Shown/Call").started())
         url = f"http://{observation.metrics_address}"
         status, text = await asyncio.to_thread(get, f"{url}/metrics")
@@ -120,7 +120,7 @@ def test_every_metric_name_follows_the_rule():
 
 
 async def test_a_collector_that_is_down_does_not_hold_up_the_end():
-    async with observe.setup("worker", instance="w1", otlp_endpoint="http://127.0.0.1:9", sample_ratio=1.0):
+    async with setup("worker", instance="w1", otlp_endpoint="http://127.0.0.1:9", sample_ratio=1.0):
         with traces.server_span("/a.B/C", CallWithoutTrace()):
             pass
         began_s = time.monotonic()
@@ -129,7 +129,7 @@ async def test_a_collector_that_is_down_does_not_hold_up_the_end():
 
 async def test_a_collector_gets_spans_and_metrics():
     with collector() as (endpoint, received):
-        async with observe.setup("worker", instance="w1", otlp_endpoint=endpoint, sample_ratio=1.0):
+        async with setup("worker", instance="w1", otlp_endpoint=endpoint, sample_ratio=1.0):
             with traces.server_span("/a.B/C", CallWithoutTrace()):
                 pass
     spans, numbers = received["/v1/traces"], received["/v1/metrics"]

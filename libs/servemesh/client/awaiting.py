@@ -66,7 +66,7 @@ class AwaitingRunner:
             if await self._is_open(attempt.address):
                 method = self._method(attempt.address, "unary_unary", type(step.request))
                 try:
-                    with attempts.traced(method_of(type(step.request)).path) as headers:
+                    with attempts.traced(type(step.request)) as headers:
                         call = method(step.request, timeout=attempt.left_s(), metadata=headers)
                         try:
                             return await call
@@ -80,7 +80,7 @@ class AwaitingRunner:
         attempt = Attempt(self._addresses, self._policy, until_s, self._random)
         request_type: Any = step.request_type if isinstance(step, Send) else type(step.request)
         try:
-            with attempts.traced(method_of(request_type).path) as headers:
+            with attempts.traced(request_type) as headers:
                 return await self._exchanged(step, request_type, attempt, headers)
         except grpc.aio.AioRpcError as error:
             raise attempts.typed_error(error, attempt.address) from error

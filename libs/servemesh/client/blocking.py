@@ -70,7 +70,7 @@ class BlockingRunner:
             if self._is_open(attempt.address):
                 call = self._method(attempt.address, "unary_unary", type(step.request))
                 try:
-                    with attempts.traced(method_of(type(step.request)).path) as headers:
+                    with attempts.traced(type(step.request)) as headers:
                         answer = call(step.request, timeout=attempt.left_s(), metadata=headers)
                 except grpc.RpcError as error:
                     self._answering.discard(attempt.address)
@@ -85,10 +85,10 @@ class BlockingRunner:
         try:
             if isinstance(step, Send):
                 send = self._method(attempt.address, "stream_unary", step.request_type)
-                with attempts.traced(method_of(step.request_type).path) as headers:
+                with attempts.traced(step.request_type) as headers:
                     return send(step.requests(), timeout=attempt.left_s(), metadata=headers)
             receive = self._method(attempt.address, "unary_stream", type(step.request))
-            with attempts.traced(method_of(type(step.request)).path) as headers:
+            with attempts.traced(type(step.request)) as headers:
                 responses = receive(step.request, timeout=attempt.left_s(), metadata=headers)
                 try:
                     for response in responses:

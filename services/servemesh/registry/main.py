@@ -17,7 +17,8 @@ from servemesh.events.nats_bus import NatsBus
 from servemesh.events.ports import Bus
 from servemesh.events.settings import BusSettings, StreamSettings
 from servemesh.lifecycle import Ready, Stop, background, ignored, until_signalled
-from servemesh.observe import names, setup
+from servemesh.observe import names
+from servemesh.observe.setup import setup
 from servemesh.registry import bounds
 from servemesh.registry.adapters import data_lock, sql_engines
 from servemesh.registry.adapters.admission_process import AdmissionProcess

@@ -10,7 +10,9 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from servemesh.local.adapters.http_probe import fetched
+from servemesh.local.adapters.process_usage import SUPERVISOR
 from servemesh.local.domain import exposition
+from servemesh.observe import metrics, names
 
 _CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SCRAPES_MAX = 8
@@ -20,8 +22,8 @@ _SCRAPES_MAX = 8
 def serving_metrics(host: str, port: int, pages: Mapping[str, str], *, timeout_s: float) -> Iterator[str]:
     """Serve /metrics on a thread of its own and give its host:port; `pages` maps process to metrics URL.
 
-    A process that does not answer within `timeout_s` is left out of the page; `servemesh_local_process_up`
-    says so. OSError if the port is taken.
+    A process that does not answer within `timeout_s` is left out of the page; names.LOCAL_UP says so.
+    OSError if the port is taken.
     """
     with ThreadPoolExecutor(_SCRAPES_MAX, thread_name_prefix="scrape") as pool:
         scrape = partial(_scraped, pool, dict(pages), timeout_s)
@@ -54,14 +56,10 @@ def serving_metrics(host: str, port: int, pages: Mapping[str, str], *, timeout_s
 
 
 def _scraped(pool: ThreadPoolExecutor, pages: Mapping[str, str], timeout_s: float) -> str:
+    """Return the pages of all processes, and of this one, as one."""
     answers = pool.map(partial(fetched, timeout_s=timeout_s), pages.values())
     texts = dict(zip(pages, answers, strict=True))
-    up = [
-        f'servemesh_local_process_up{{process="{name}"}} {int(text is not None)}'
-        for name, text in texts.items()
-    ]
-    head = (
-        "# HELP servemesh_local_process_up Whether the process answered this scrape.\n"
-        "# TYPE servemesh_local_process_up gauge\n" + "\n".join(up) + "\n"
-    )
-    return head + exposition.merged({name: text for name, text in texts.items() if text is not None})
+    for name, text in texts.items():
+        metrics.gauge(names.LOCAL_UP).labels(process=name).set(text is not None)
+    own = {SUPERVISOR: metrics.exposition().decode()}
+    return exposition.merged(own | {name: text for name, text in texts.items() if text is not None})

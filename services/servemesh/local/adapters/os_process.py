@@ -8,9 +8,11 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 from servemesh.local.adapters.log_file import LogFile
+from servemesh.local.domain.log_lines import log_line
 from servemesh.local.domain.processes import ProcessSpec
 
 _PR_SET_PDEATHSIG = 1
@@ -43,7 +45,7 @@ class OsLauncher:
         try:
             process = await self._spawned(spec, write_end)
             async with asyncio.TaskGroup() as group:
-                group.create_task(_pump(reader, log, on_line))
+                group.create_task(_pump(spec.name, reader, log, on_line))
                 try:
                     yield OsProcess(process)
                 finally:
@@ -112,12 +114,23 @@ def _kill_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
-async def _pump(reader: asyncio.StreamReader, log: LogFile, on_line: Callable[[bytes], None]) -> None:
+async def _pump(
+    name: str, reader: asyncio.StreamReader, log: LogFile, on_line: Callable[[bytes], None]
+) -> None:
     """Copy output to the log until the last writer has gone, and hand on whole lines."""
     rest = b""
     while chunk := await reader.read(_CHUNK_BYTES):
-        log.write(chunk)
         *lines, rest = (rest + chunk).split(b"\n")
+        if len(rest) > _LINE_BYTES_MAX:
+            lines, rest = [*lines, rest], b""
+        _write(name, lines, log)
         for line in lines:
             on_line(line)
-        rest = rest[-_LINE_BYTES_MAX:]
+    _write(name, [rest], log)
+
+
+def _write(name: str, lines: list[bytes], log: LogFile) -> None:
+    now = datetime.now(UTC)  # noqa: TID251 - for people to read
+    written = [line for line in (log_line(name, line, now) for line in lines) if line]
+    if written:
+        log.write(b"\n".join(written) + b"\n")
