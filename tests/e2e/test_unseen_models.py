@@ -14,7 +14,7 @@ from examples.demo.mesh import DemoMesh
 from servemesh.client import Client
 from servemesh.errors import ConflictError, InvalidError
 from tests.harness import hostile_files, models
-from tests.harness.strangers import STRANGERS, Stranger, shipped
+from tests.harness.strangers import STRANGERS, Stranger, reviews, shipped
 
 REFUSED = {
     "network.pt": (hostile_files.torch_checkpoint(), "PICKLE_REFUSED", "torch.onnx.export"),
@@ -54,6 +54,18 @@ def test_an_unseen_model_answers_as_it_does_in_onnxruntime(user_mesh: DemoMesh, 
             assert [text.decode() for text in answer[output].flat] == list(array.flat)
         else:
             np.testing.assert_allclose(answer[output], array, rtol=1e-4, atol=1e-5, strict=True)
+
+
+def test_a_classifier_of_texts_answers_though_the_machine_lacks_its_locale(
+    user_mesh: DemoMesh, tmp_path: Path
+):
+    with Client(user_mesh.address) as client:
+        client.push("reviews", models.saved(reviews(), tmp_path))
+        client.deploy("reviews", wait_s=30)
+        answer = client.infer("reviews", {"text": np.array(["a GREAT film", "Awful, bad"], dtype=object)})
+        client.undeploy("reviews")
+        client.remove("reviews")
+    assert answer["label"].tolist() == [1, 0]
 
 
 @pytest.mark.parametrize("file", REFUSED)

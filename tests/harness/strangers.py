@@ -12,8 +12,12 @@ import numpy as np
 import onnx
 import onnxruntime
 from skl2onnx import to_onnx
+from skl2onnx.common.data_types import StringTensorType
 from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 
 from examples.demo.models import WheelFile, fetched
 from tests.harness import models, zoo
@@ -80,6 +84,18 @@ def forest() -> onnx.ModelProto:
     flowers = load_iris()
     trees = RandomForestClassifier(8, random_state=0).fit(flowers.data, flowers.target_names[flowers.target])
     return to_onnx(trees, flowers.data[:1].astype(np.float32), options={"zipmap": False}, target_opset=17)
+
+
+def reviews() -> onnx.ModelProto:
+    """Return a classifier of texts, 1 for praise; it needs the locale en_US.UTF-8."""
+    texts, praises = ["good film", "bad film", "great", "awful"], [1, 0, 1, 0]
+    classifier = make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(texts, praises)
+    return to_onnx(
+        classifier,
+        initial_types=[("text", StringTensorType([None]))],
+        options={"zipmap": False},
+        target_opset=17,
+    )
 
 
 def with_weights_beside(folder: Path) -> Path:

@@ -26,6 +26,7 @@ from servemesh.rpc.health import Health
 from servemesh.rpc.limits import Limits
 from servemesh.rpc.server import Backend, serving
 from servemesh.worker import bounds
+from servemesh.worker.adapters import text_locale
 from servemesh.worker.adapters.assignment_file import AssignmentFile
 from servemesh.worker.adapters.crash_file import CrashFile, faults_reported
 from servemesh.worker.adapters.disk_cache import BlobReader, DiskCache
@@ -58,6 +59,7 @@ class WorkerBus(AnnouncerPort, Listener, Protocol):
 
 async def run(settings: Settings, stop: Stop = until_signalled) -> None:
     """Serve until `stop` returns, observed and connected to bus and blob store; both may be away."""
+    text_locale.lend(settings.cache_dir / "locale")
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         observation = await enter(

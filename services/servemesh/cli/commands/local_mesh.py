@@ -15,6 +15,7 @@ from rich.panel import Panel
 from servemesh.cli import output
 from servemesh.cli.commands.status import local_mesh
 from servemesh.cli.options import AsJson, DataDir
+from servemesh.cli.settings import Settings
 from servemesh.cli.supervisor import SupervisorProcess
 from servemesh.errors import ConflictError, ExpiredError, MissingError, ServemeshError
 from servemesh.local.adapters.data_dir import DataDir as LocalFolder
@@ -137,15 +138,25 @@ def _waiting_for(mesh: MeshStatus | None) -> str:
 
 def _panel(mesh: MeshStatus, *, detached: bool) -> Panel:
     workers = sum(process.name.startswith("worker-") for process in mesh.processes)
-    end = "`servemesh down` ends it" if detached else "Ctrl-C drains and ends it"
+    settings = Settings()
+    is_own_folder = Path(mesh.data_dir) != settings.data_dir.absolute()
+    down = f"servemesh down --data-dir {mesh.data_dir}" if is_own_folder else "servemesh down"
+    steps = [
+        *([f"export SERVEMESH_ADDRESS={mesh.address}"] if mesh.address != settings.address else []),
+        "servemesh model push NAME PATH",
+        "servemesh deploy NAME --wait 60",
+        "servemesh infer NAME -i INPUT=JSON",
+        *([down] if detached else []),
+    ]
     text = (
         f"gRPC      {mesh.address}    (Open Inference Protocol, servemesh.api)\n"
         f"metrics   http://{mesh.metrics_address}/metrics\n"
         f"data      {mesh.data_dir}\n"
         f"workers   {workers}\n\n"
-        f"Next: servemesh model push NAME PATH, servemesh deploy NAME --wait 60. {end}."
-    )
-    return Panel(text, title="[green]The mesh is ready[/green]", title_align="left", expand=False)
+        "Next:\n" + "".join(f"  {step}\n" for step in steps)
+    ) + ("" if detached else "Ctrl-C drains and ends it.")
+    title = "[green]The mesh is ready[/green]"
+    return Panel(text.rstrip(), title=title, title_align="left", expand=False)
 
 
 def _taken_down(supervisor: SupervisorProcess, *, as_json: bool) -> None:

@@ -105,10 +105,15 @@ def _parsed(text: str, signature: dict[str, Tensor]) -> tuple[str, Any]:
     tensor = signature.get(name)
     dtype = datatypes.named(tensor.datatype).dtype if tensor else None
     try:
-        return name, np.array(found, dtype=dtype)
+        array = np.array(found, dtype=dtype)
+        # numpy would cut 2.5 down to 2, and take any text for true.
+        is_whole = not array.size or array.dtype.kind not in "iub" or np.array(found).dtype.kind in "iub"
     except (ValueError, TypeError, OverflowError):
+        is_whole = False
+    if not is_whole:
         kind = tensor.datatype if tensor else "numbers"
-        raise _malformed(text, f"a rectangular array of {kind}") from None
+        raise _malformed(text, f"a rectangular array of {kind}")
+    return name, array
 
 
 def _loaded(path: Path) -> Any:
