@@ -39,20 +39,23 @@ class Lane:
         self._attempts_max = attempts_max
         self._chance = chance
         self._room = asyncio.Semaphore(requests_max)
-        self._inbox: asyncio.Queue[pb.ModelInferRequest | None] = asyncio.Queue()
+        self._inbox: deque[pb.ModelInferRequest] = deque()
         self._unanswered: deque[pb.ModelInferRequest] = deque()
-        self._ended = False
+        self._is_closed = False
+        self._woken = asyncio.Event()
         self._failures = 0
         self._avoided = ""
 
     async def put(self, request: pb.ModelInferRequest) -> None:
         """Add a request; waits while as many as allowed are unanswered, which holds the client back."""
         await self._room.acquire()
-        self._inbox.put_nowait(request)
+        self._inbox.append(request)
+        self._woken.set()
 
     async def end(self) -> None:
         """No more requests will come; `run` returns once all are answered."""
-        self._inbox.put_nowait(None)
+        self._is_closed = True
+        self._woken.set()
 
     async def run(self) -> None:
         """Answer every request, in order."""
@@ -66,15 +69,15 @@ class Lane:
                 await self._refuse_all(error)
 
     async def _has_work(self) -> bool:
-        if not self._unanswered and not self._ended:
-            self._take(await self._inbox.get())
+        while not self._unanswered and not self._inbox and not self._is_closed:
+            await self._awoken()
+        if not self._unanswered and self._inbox:
+            self._unanswered.append(self._inbox.popleft())
         return bool(self._unanswered)
 
-    def _take(self, request: pb.ModelInferRequest | None) -> None:
-        if request is None:
-            self._ended = True
-        else:
-            self._unanswered.append(request)
+    async def _awoken(self) -> None:
+        self._woken.clear()
+        await self._woken.wait()
 
     async def _holder(self) -> Holding:
         holdings = await self._activator.holdings(*self._key)
@@ -88,8 +91,10 @@ class Lane:
         try:
             async with self._workers.stream(address) as stream, asyncio.TaskGroup() as group:
                 writing = group.create_task(self._write(stream, address))
+                watching = group.create_task(self._watch(address))
                 await self._read(stream)
                 writing.cancel()
+                watching.cancel()
         except* UnavailableError as errors:
             self._avoided = address
             raise errors.exceptions[0] from None
@@ -97,12 +102,21 @@ class Lane:
     async def _write(self, stream: WorkerStream, address: str) -> None:
         for request in tuple(self._unanswered):
             await stream.write(request)
-        while not self._ended and self._holds(address):
-            taken = await self._inbox.get()
-            self._take(taken)
-            if taken is not None:
-                await stream.write(taken)
+        while self._holds(address):
+            while self._inbox:
+                request = self._inbox.popleft()
+                self._unanswered.append(request)
+                await stream.write(request)
+            if self._is_closed:
+                break
+            await self._awoken()
         await stream.done_writing()
+
+    async def _watch(self, address: str) -> None:
+        """Have the stream ended, also an idle one, when the worker takes no more calls: it waits for that."""
+        while self._holds(address):
+            await self._fleet.changed_from(self._fleet.fleet.revision)
+        self._woken.set()
 
     def _holds(self, address: str) -> bool:
         ready = self._fleet.fleet.holdings(*self._key, states=(SlotState.READY,))
