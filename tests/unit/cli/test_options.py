@@ -63,6 +63,15 @@ def test_input_that_makes_no_array_is_refused_with_words(text: str):
         serving._parsed(text, two)
 
 
+@pytest.mark.parametrize(
+    ("datatype", "value"), [("INT64", "[1, 2.5]"), ("INT8", "[300]"), ("BOOL", '["no"]')]
+)
+def test_values_are_never_cut_to_fit(datatype: str, value: str):
+    signature = {"x": Tensor(name="x", datatype=datatype, shape=(-1,))}
+    with pytest.raises(InvalidError, match=f"a rectangular array of {datatype}"):
+        serving._parsed(f"x={value}", signature)
+
+
 def test_files_with_python_objects_are_refused(tmp_path: Path):
     np.save(tmp_path / "a.npy", np.array([{}]), allow_pickle=True)
     with pytest.raises(InvalidError, match="without Python objects"):
