@@ -124,7 +124,9 @@ def free_ports(count: int) -> list[int]:
     found: list[int] = []
     with contextlib.ExitStack() as stack:
         while len(found) < count:
-            port = random.randrange(10_000, 22_000)  # weed also takes the one 10,000 above
+            port = random.randrange(
+                10_000, 13_000
+            )  # weed also takes the one 10,000 above; meshes start at 13,000
             listener = stack.enter_context(socket.socket())
             with contextlib.suppress(OSError):
                 listener.bind(("127.0.0.1", port))

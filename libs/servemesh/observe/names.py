@@ -199,4 +199,7 @@ LOCAL_CPU = _metric("servemesh.local.process.cpu", "Processor time used.", "proc
 MESH_STATE = "mesh.state"  # with state
 PROCESS_DIED = "process.died"  # with process_name, exit_code, ready
 PROCESS_LATE = "process.late"  # with process_name: it was told to end, had not done so in time and was killed
+PROCESS_HANGS = "process.hangs"  # with process_name: it lives, but no longer answers, and was killed
+PROCESS_UNREADY = "process.unready"  # with process_name: it was not ready in time and was killed
+PORTS_TAKEN = "ports.taken"  # with process_name, ports: the mesh is started again with others
 PROCESS_OUTPUT = "process.output"  # with text: a line of a process that does not log as JSON

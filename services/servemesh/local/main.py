@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import random
 import sys
@@ -21,16 +22,25 @@ from servemesh.local.adapters.envoy_program import envoy_path
 from servemesh.local.adapters.http_probe import HttpProbe
 from servemesh.local.adapters.metrics_page import serving_metrics
 from servemesh.local.adapters.os_process import OsLauncher
+from servemesh.local.adapters.process_usage import ProcessUsage
 from servemesh.local.domain import plan, ports
 from servemesh.local.domain.processes import MeshStatus, ProcessStatus
 from servemesh.local.domain.restarts import RestartPolicy
 from servemesh.local.service import HopelessError, Supervisor, Timing
 from servemesh.local.settings import Settings, inherited_environment
+from servemesh.observe import metrics
+from servemesh.observe import names as event_names
 from servemesh.observe.logs import logging_to
 
 EXIT_REFUSED = 1
 EXIT_USAGE = 64
 _HOST = "127.0.0.1"
+_TRIES = 3
+"""With other ports, when one turns out to be taken by somebody else."""
+_LINES_TOLD = 8
+_LINE_CHARS_MAX = 300
+
+_log = logging.getLogger(__name__)
 
 
 class RefusedError(Exception):
@@ -48,9 +58,27 @@ async def run(settings: Settings, stop: Stop = until_signalled) -> None:
                 f"a mesh already runs on {data_dir.path} (process {error}). Look at it with "
                 "`servemesh status`, stop it with `servemesh down`, or name another folder with --data-dir."
             ) from None
-        layout = _laid_out(settings, data_dir)
-        mesh = plan.planned(layout)
-        pages = {spec.name: spec.metrics_url for spec in mesh.processes if spec.metrics_url is not None}
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                with tcp_ports.held(ports.block_order(data_dir.ports(), tcp_ports.shuffled)) as block:
+                    await _supervised(settings, data_dir, block, stop)
+                return
+            except ports.NoPortError as error:
+                raise RefusedError(f"{error}.") from None
+            except HopelessError as error:
+                # Somebody may have taken a port between our look at it and our use of it.
+                taken = [port for port in data_dir.ports().values() if not tcp_ports.is_free(port)]
+                if not taken or not tries_left:
+                    raise RefusedError(_told(error, data_dir)) from None
+                _log.warning(event_names.PORTS_TAKEN, extra={"ports": taken, "process_name": error.name})
+                data_dir.keep_ports({})
+
+
+async def _supervised(settings: Settings, data_dir: DataDir, block: int, stop: Stop) -> None:
+    layout = _laid_out(settings, data_dir, block)
+    mesh = plan.planned(layout)
+    pages = {spec.name: spec.metrics_url for spec in mesh.processes if spec.metrics_url is not None}
+    with ExitStack() as stack:
         try:
             metrics_address = stack.enter_context(
                 serving_metrics(_HOST, settings.metrics_port, pages, timeout_s=settings.scrape_timeout_s)
@@ -61,32 +89,43 @@ async def run(settings: Settings, stop: Stop = until_signalled) -> None:
         launcher = OsLauncher(
             data_dir.logs, inherited_environment(), log_size_bytes_max=settings.log_size_bytes_max
         )
+        usage = ProcessUsage()
+        stack.enter_context(metrics.collecting(usage))
+
+        def journal(status: MeshStatus) -> None:
+            data_dir.keep_status(status)
+            usage.show(status)
+
         supervisor = Supervisor(
             mesh,
             _first_status(layout, mesh, launcher, metrics_address),
             launcher=launcher,
             probe=HttpProbe(timeout_s=1.0),
-            journal=data_dir.keep_status,
+            journal=journal,
             now_s=time.monotonic,
             random=random.random,
-            policy=RestartPolicy(),
-            timing=Timing(grace_s=settings.grace_s),
+            policy=RestartPolicy(unready_s_max=2 * settings.ready_timeout_s),
+            timing=Timing(grace_s=settings.grace_s, ready_s=settings.ready_timeout_s),
         )
-        try:
-            await supervisor.run(stop)
-        except HopelessError as error:
-            raise RefusedError(f"{error}. Its log is in {data_dir.logs}.") from None
+        await supervisor.run(stop)
 
 
-def _laid_out(settings: Settings, data_dir: DataDir) -> plan.MeshLayout:
+def _told(error: HopelessError, data_dir: DataDir) -> str:
+    """Return the error with the end of the log of the process that caused it."""
+    path = data_dir.logs / f"{error.name}.log"
+    lines = [
+        line[:_LINE_CHARS_MAX] for line in path.read_text("utf-8", "replace").splitlines() if line.strip()
+    ]
+    shown = "".join(f"\n| {line}" for line in lines[-_LINES_TOLD:])
+    return f"{error}. Its log, {path}, ends:{shown}"
+
+
+def _laid_out(settings: Settings, data_dir: DataDir, block: int) -> plan.MeshLayout:
     if settings.port and not tcp_ports.is_free(settings.port):
         raise _taken(settings.port, "gRPC", "--port")
     names = plan.port_names(settings.workers) + ([] if settings.port else ["edge"])
     chosen = ports.chosen(
-        names,
-        previous=data_dir.ports(),
-        is_free=tcp_ports.is_free_with_offset,
-        random_port=tcp_ports.random_port,
+        names, block=block, previous=data_dir.ports(), is_free=tcp_ports.is_free_with_offset
     )
     data_dir.keep_ports(chosen)
     return plan.MeshLayout(

@@ -7,9 +7,10 @@ import json
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from servemesh.local.domain.liveness import Liveness, Patience
 from servemesh.local.domain.plan import MeshPlan
 from servemesh.local.domain.processes import MeshStatus, ProcessSpec, Stage, State
 from servemesh.local.domain.restarts import Deaths, RestartPolicy
@@ -57,10 +58,18 @@ class Timing:
     """Between two looks at a file or a page that is to appear."""
     grace_s: float = 20.0
     """A process told to end that has not ended by then is killed."""
+    ready_s: float = 60.0
+    """A process that is not ready by then is killed, and started again."""
+    patience: Patience = field(default_factory=Patience)
+    """A process that has been ready and no longer answers is killed when this is at its end."""
 
 
 class HopelessError(Exception):
-    """A process died again and again before it was ever ready."""
+    """A process, `name`, died again and again before it was ever ready."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name} does not start: {reason}")
+        self.name = name
 
 
 class Supervisor:
@@ -91,7 +100,7 @@ class Supervisor:
         self._running: dict[str, RunningProcess] = {}
         self._stopping = {stage: asyncio.Event() for stage in Stage}
 
-    async def run(self, stop: Callable[[], Awaitable[None]]) -> None:
+    async def run(self, stop: Callable[[], Awaitable[object]]) -> None:
         """Start everything, keep it running until `stop` returns, then end it stage by stage.
 
         HopelessError if a process cannot be brought up; everything else is ended first.
@@ -106,9 +115,10 @@ class Supervisor:
                 await stop()
                 await self._stop_in_order(keepers)
         except* HopelessError as errors:
-            reason = str(errors.exceptions[0])
-            self._change(replace(self._status, state=State.FAILED, error=reason))
-            raise HopelessError(reason) from None
+            first = errors.exceptions[0]
+            assert isinstance(first, HopelessError)
+            self._change(replace(self._status, state=State.FAILED, error=str(first)))
+            raise first from None
         self._change(replace(self._status, state=State.STOPPED))
 
     async def _keep(self, spec: ProcessSpec) -> None:
@@ -120,14 +130,15 @@ class Supervisor:
             ready, code = await self._lived(spec)
             if stopping.is_set():
                 break
-            deaths = deaths.after(lived_s=self._now_s() - born_s, ready=ready, policy=self._policy)
+            lived_s = self._now_s() - born_s
+            deaths = deaths.after(lived_s=lived_s, ready=ready, policy=self._policy)
             _log.warning(
                 names.PROCESS_DIED, extra={"process_name": spec.name, "exit_code": code, "ready": ready}
             )
             if deaths.is_hopeless(self._policy):
-                raise HopelessError(
-                    f"{spec.name} does not start: it ended with status {code} before it was ready"
-                )
+                late = lived_s >= self._timing.ready_s
+                reason = f"not ready within {lived_s:.0f} s" if late else f"it ended with status {code}"
+                raise HopelessError(spec.name, f"{reason}, at {deaths.in_a_row} starts")
             self._change_process(
                 spec.name, state=State.BACKOFF, pid=None, restarts=self._restarts(spec.name) + 1
             )
@@ -155,22 +166,49 @@ class Supervisor:
             self._change_process(spec.name, state=State.STARTING, pid=process.pid)
             try:
                 async with asyncio.TaskGroup() as group:
-                    watch = group.create_task(self._watch(spec, ready))
+                    watch = group.create_task(self._watch(spec, process, ready))
                     code = await process.wait()
                     watch.cancel()
             finally:
                 del self._running[spec.name]
         return ready.is_set(), code
 
-    async def _watch(self, spec: ProcessSpec, ready: asyncio.Event) -> None:
+    async def _watch(self, spec: ProcessSpec, process: RunningProcess, ready: asyncio.Event) -> None:
+        """Kill `process` if it does not get ready in time, or hangs later."""
+        try:
+            async with asyncio.timeout(self._timing.ready_s):
+                await self._until_ready(spec, ready)
+        except TimeoutError:
+            failing = names.PROCESS_UNREADY
+        else:
+            if not self._stopping[spec.stage].is_set():
+                self._change_process(spec.name, state=State.READY)
+            await self._until_hung(spec)
+            failing = names.PROCESS_HANGS
+        if not self._is_ending():
+            _log.warning(failing, extra={"process_name": spec.name})
+            process.kill()
+
+    async def _until_ready(self, spec: ProcessSpec, ready: asyncio.Event) -> None:
         while spec.ready_url is not None and not ready.is_set():
             if await self._probe.is_ready(spec.ready_url):
                 ready.set()
             else:
                 await asyncio.sleep(self._timing.poll_s)
         await ready.wait()
-        if not self._stopping[spec.stage].is_set():
-            self._change_process(spec.name, state=State.READY)
+
+    async def _until_hung(self, spec: ProcessSpec) -> None:
+        """Return when `spec` has not answered for too long; never, if there is nothing to ask it."""
+        if spec.health_url is None:
+            await self._stopping[spec.stage].wait()
+            return
+        liveness = Liveness()
+        while not liveness.is_hung(self._timing.patience) and not self._is_ending():
+            await asyncio.sleep(self._timing.patience.interval_s)
+            liveness = liveness.after(answered=await self._probe.is_ready(spec.health_url))
+
+    def _is_ending(self) -> bool:
+        return self._status.state in (State.STOPPING, State.STOPPED, State.FAILED)
 
     async def _stop_in_order(self, keepers: dict[str, asyncio.Task[None]]) -> None:
         self._change(replace(self._status, state=State.STOPPING))

@@ -31,6 +31,8 @@ class Settings(BaseSettings):
     """Prometheus page of the whole mesh; 0 takes a free one."""
     grace_s: float = Field(default=60.0, gt=0, le=300)
     """A process that has not ended so long after it was told to is killed."""
+    ready_timeout_s: float = Field(default=60.0, gt=0, le=600)
+    """A process that is not ready so long after its start is killed and started again."""
     scrape_timeout_s: float = Field(default=2.0, gt=0, le=30)
     """A process that does not give its metrics within this time is left out of the page."""
     log_size_bytes_max: int = Field(default=16 * 1024 * 1024, ge=64 * 1024)

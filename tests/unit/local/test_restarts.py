@@ -38,6 +38,13 @@ def test_a_process_that_was_never_ready_becomes_hopeless():
     assert died(5, ready=False).is_hopeless(POLICY)
 
 
+def test_so_does_one_that_took_too_long_in_all():
+    policy = RestartPolicy(unready_s_max=90)
+    once = Deaths().after(lived_s=45, ready=False, policy=policy)
+    assert not once.is_hopeless(policy)
+    assert once.after(lived_s=45, ready=False, policy=policy).is_hopeless(policy)
+
+
 def test_a_process_that_was_ready_once_is_never_hopeless():
     assert not died(1).after(lived_s=0, ready=False, policy=POLICY).is_hopeless(POLICY)
     assert not died(50).is_hopeless(POLICY)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from servemesh.local.domain.liveness import Patience
 from servemesh.local.domain.plan import MeshPlan
 from servemesh.local.domain.processes import MeshStatus, ProcessSpec, ProcessStatus, Stage, State
 from servemesh.local.domain.restarts import RestartPolicy
@@ -87,15 +88,11 @@ class MemoryProbe:
         self.posted.append(url)
 
 
-def a_spec(
-    name: str, stage: Stage, *, ready_url: str | None = None, needs_file: str | None = None
-) -> ProcessSpec:
-    return ProcessSpec(
-        name=name, command=(name,), address=name, stage=stage, ready_url=ready_url, needs_file=needs_file
-    )
+def a_spec(name: str, stage: Stage, **urls_and_files: str) -> ProcessSpec:
+    return ProcessSpec(name=name, command=(name,), address=name, stage=stage, **urls_and_files)  # type: ignore[arg-type]
 
 
-STORE = a_spec("store", Stage.STORES, ready_url="http://store")
+STORE = a_spec("store", Stage.STORES, ready_url="http://store", health_url="http://well")
 WORKER = a_spec("worker", Stage.WORKERS)
 EDGE = a_spec("edge", Stage.EDGE, needs_file="bootstrap")
 
@@ -103,7 +100,9 @@ EDGE = a_spec("edge", Stage.EDGE, needs_file="bootstrap")
 class Run:
     """One supervisor at work."""
 
-    def __init__(self, *specs: ProcessSpec, launcher: SteppedLauncher | None = None) -> None:
+    def __init__(
+        self, *specs: ProcessSpec, launcher: SteppedLauncher | None = None, ready_s: float = 60
+    ) -> None:
         self.launcher = launcher or SteppedLauncher()
         self.probe = MemoryProbe()
         self.history: list[MeshStatus] = []
@@ -126,7 +125,12 @@ class Run:
             now_s=lambda: 0.0,
             random=lambda: 0.0,
             policy=RestartPolicy(delay_s_first=0.001),
-            timing=Timing(poll_s=0.001, grace_s=0.05),
+            timing=Timing(
+                poll_s=0.001,
+                grace_s=0.05,
+                ready_s=ready_s,
+                patience=Patience(interval_s=0.001, silences_max=30),
+            ),
         )
 
     def state(self, name: str) -> State:
@@ -199,6 +203,27 @@ async def test_a_process_that_never_gets_ready_ends_the_mesh():
         await run.supervisor.run(run._stopped)
     assert run.history[-1].state is State.FAILED
     assert run.launcher.starts("worker") == 5
+
+
+async def test_what_does_not_get_ready_in_time_is_killed_and_started_again():
+    run = Run(WORKER, ready_s=0.05)
+    async with run.under_way():
+        await eventually(lambda: run.launcher.starts("worker") == 2, 2.0)
+        run.launcher.latest("worker").say(READY_LINE)
+        await run.until("worker", State.READY)
+    assert run.launcher.started_ones[0][1].signals == ["KILL"]
+
+
+async def test_what_no_longer_answers_is_killed_and_started_again():
+    run = Run(STORE)
+    run.probe.pages |= {"http://store", "http://well"}
+    async with run.under_way():
+        await run.until("store", State.READY)
+        run.probe.pages.remove("http://well")
+        await eventually(lambda: run.launcher.starts("store") >= 2, 2.0)
+        run.probe.pages.add("http://well")
+        await run.until("store", State.READY)
+    assert run.launcher.started_ones[0][1].signals == ["KILL"]
 
 
 async def test_stages_stop_in_order_and_the_edge_is_drained_before():

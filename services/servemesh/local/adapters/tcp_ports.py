@@ -1,23 +1,44 @@
-"""Asks the kernel whether a TCP port of this machine is free."""
+"""Asks the kernel whether TCP ports of this machine are free, and holds one as a lock."""
 
 from __future__ import annotations
 
 import random
 import socket
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 
-from servemesh.local.domain.ports import PORT_MAX, PORT_MIN
+from servemesh.local.domain.ports import NoPortError
 
 # weed's admin server also takes the port this far above the one it is given.
 _WEED_OFFSET = 10_000
+_HOST = "127.0.0.1"
 
 
-def is_free(port: int, host: str = "127.0.0.1") -> bool:
+@contextmanager
+def held(candidates: Iterable[int]) -> Iterator[int]:
+    """Listen on the first of `candidates` that nobody listens on, for the length of the block.
+
+    A lock among all processes of the machine that leaves nothing behind, however its holder ends.
+    """
+    for port in candidates:
+        with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as guard:
+            try:
+                guard.bind((_HOST, port))
+                guard.listen(1)
+            except OSError:
+                continue
+            yield port
+            return
+    raise NoPortError("every block of TCP ports is in use; other meshes run on this machine")
+
+
+def is_free(port: int) -> bool:
     """Whether a server could listen on `port` now."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
         # As servers do: the connections of a former run that linger in TIME_WAIT do not matter.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listener.bind((host, port))
+            listener.bind((_HOST, port))
             listener.listen(1)
         except OSError:
             return False
@@ -29,6 +50,8 @@ def is_free_with_offset(port: int) -> bool:
     return is_free(port) and is_free(port + _WEED_OFFSET)
 
 
-def random_port() -> int:
-    """Return a port of the range that the mesh draws from, free or not."""
-    return random.randint(PORT_MIN, PORT_MAX)
+def shuffled(ports: Iterable[int]) -> list[int]:
+    """Return the ports in any order."""
+    listed = list(ports)
+    random.shuffle(listed)
+    return listed

@@ -123,6 +123,7 @@ def _nats(layout: MeshLayout) -> ProcessSpec:
         address=layout.address("nats"),
         stage=Stage.STORES,
         ready_url=f"http://{layout.address('nats-monitor')}/healthz",
+        health_url=f"http://{layout.address('nats-monitor')}/varz",
     )
 
 
@@ -177,6 +178,7 @@ def _weed(layout: MeshLayout) -> ProcessSpec:
         address=layout.address("weed-s3"),
         stage=Stage.STORES,
         ready_url=f"http://{layout.address('weed-s3')}/status",
+        health_url=f"http://{layout.address('weed-s3')}/status",
     )
 
 
@@ -236,6 +238,7 @@ def _envoy(layout: MeshLayout) -> ProcessSpec:
         address=layout.edge_address,
         stage=Stage.EDGE,
         ready_url=f"{admin}/ready",
+        health_url=f"{admin}/server_info",
         metrics_url=f"{admin}/stats/prometheus?usedonly",
         needs_file=str(_bootstrap(layout)),
     )
@@ -282,5 +285,6 @@ def _service(layout: MeshLayout, service: str, name: str, stage: Stage, **variab
         environment={f"{prefix}{key}": value for key, value in {**common, **variables}.items()},
         address=layout.address(name),
         stage=stage,
+        health_url=f"http://{metrics_address}/healthz",
         metrics_url=f"http://{metrics_address}/metrics",
     )

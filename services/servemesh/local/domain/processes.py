@@ -41,6 +41,8 @@ class ProcessSpec:
     stage: Stage
     ready_url: str | None = None
     """GET answers 200 once the process serves; None: it logs the event `ready`."""
+    health_url: str | None = None
+    """GET answers 200 as long as the process is well; None: it is well while it lives."""
     metrics_url: str | None = None
     needs_file: str | None = None
     """Started only once this file exists."""
