@@ -34,6 +34,24 @@ async def test_without_the_bus_calls_and_changes_go_on(tmp_path: Path) -> None:
             await load.until_answered(5, 3)
 
 
+async def test_without_the_bus_a_version_moves_to_another_worker_without_a_failed_call(
+    tmp_path: Path,
+) -> None:
+    real = {"gateway": {"listing_interval_s": 5}, "worker": {"drain_wait_s": 1}}
+    async with mesh(tmp_path, workers=2, has_edge=True, **real) as m:
+        await m.push("net")
+        await m.deploy("net", replicas=1)
+        first = await m.holders("net", 1)
+        async with steadily_called(m.client, "net", interval_s=0.05) as load:
+            m.bus.disconnect()
+            for version in range(2, 12):
+                await m.push("net")
+                await m.deploy("net", version, replicas=1)
+                await load.until_answered(20, version)
+                if await m.holders("net", version) != first:
+                    break
+
+
 async def test_without_the_registry_loaded_models_are_served_and_changes_say_what_is_away(
     tmp_path: Path,
 ) -> None:

@@ -72,35 +72,30 @@ class Membership:
         return kept._without({worker_id})
 
     def listed(self, workers: Iterable[Worker], *, now: float, patience: Patience) -> Membership:
-        """The registry named every worker with a lease. What a worker itself said lately counts for more."""
+        """The registry named every worker with a lease. What a worker itself said lately counts for more:
+        on a live bus as long as it may be silent, else no longer than the bus may have been away unnoticed.
+        """
         state = self
+        believed_s = patience.silence_s if self._is_bus_up(now, patience) else patience.bus_gap_s
         ids = set()
         for worker in workers:
             ids.add(worker.worker_id)
             if worker.incarnation in self.past_incarnations:
                 continue
             sighting = self.sightings.get(worker.worker_id)
-            fresh = (
-                sighting is not None
-                and sighting.is_announced
-                and now - sighting.heard_s <= patience.silence_s
-            )
+            fresh = sighting is not None and sighting.is_announced and now - sighting.heard_s <= believed_s
             if not fresh:
                 state = state._with(worker, sighting or Sighting(heard_s=now))
         return replace(state, listed_s=now, listed_ids=frozenset(ids))
 
     def bus_heard(self, *, now: float, patience: Patience) -> Membership:
         """Our own ping came back: the bus carries messages."""
-        was_away = self.bus_heard_s is None or now - self.bus_heard_s > patience.bus_gap_s
+        was_away = not self._is_bus_up(now, patience)
         return replace(self, bus_heard_s=now, bus_up_since_s=now if was_away else self.bus_up_since_s)
 
     def without_the_silent(self, *, now: float, patience: Patience) -> Membership:
         """Let go of those whose absence is proven; without proof everybody stays."""
-        if (
-            self.bus_heard_s is None
-            or self.bus_up_since_s is None
-            or now - self.bus_heard_s > patience.bus_gap_s
-        ):
+        if self.bus_up_since_s is None or not self._is_bus_up(now, patience):
             return self
         can_ask = self.listed_s is not None and now - self.listed_s <= patience.listing_s
         silent = {
@@ -110,6 +105,9 @@ class Membership:
             and not (can_ask and worker_id in self.listed_ids)
         }
         return self._without(silent) if silent else self
+
+    def _is_bus_up(self, now: float, patience: Patience) -> bool:
+        return self.bus_heard_s is not None and now - self.bus_heard_s <= patience.bus_gap_s
 
     def _with(self, worker: Worker, sighting: Sighting) -> Membership:
         sightings = {**self.sightings, worker.worker_id: sighting}

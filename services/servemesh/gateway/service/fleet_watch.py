@@ -117,15 +117,23 @@ class FleetWatch:
             await asyncio.sleep(self._limits.ping_interval_s)
 
     async def ask(self) -> None:
-        """Ask the registry for workers and traffic, every few seconds and when it tells of a change, for ever."""
+        """Ask the registry for workers and traffic, for ever: every few seconds and when it tells of a change,
+        and as often as the bus is tried while it carries no such word.
+        """
         while True:
             self._nudged.clear()
             await self._ask_once()
             try:
-                async with asyncio.timeout(self._limits.listing_interval_s if self._is_registry_up else 1.0):
+                async with asyncio.timeout(self._pause_s):
                     await self._nudged.wait()
             except TimeoutError:
                 continue
+
+    @property
+    def _pause_s(self) -> float:
+        if self._is_bus_up is False:
+            return min(self._limits.ping_interval_s, self._limits.listing_interval_s)
+        return self._limits.listing_interval_s if self._is_registry_up else 1.0
 
     async def listen(self) -> None:
         """Ask at once when something changed in the registry, for ever."""
@@ -156,6 +164,7 @@ class FleetWatch:
     def _bus_is(self, up: bool) -> None:
         if up is not self._is_bus_up:
             logger.info(names.BUS_BACK if up else names.BUS_AWAY)
+            self._nudged.set()
         self._is_bus_up = up
 
     def _registry_is(self, up: bool, reason: str) -> None:
