@@ -88,7 +88,7 @@ class SupervisorProcess:
             log.seek(self._log_start)
             text = log.read().decode("utf-8", "replace")
         words = [line for line in text.splitlines() if line and not line.startswith(("{", " ", "Traceback"))]
-        message = words[-1] if words else f"the supervisor ended; its log is {self._log}"
+        message = "\n".join(words) if words else f"the supervisor ended; its log is {self._log}"
         return ConflictError(message, reason="MESH_NOT_STARTED")
 
     def wait(self) -> int:

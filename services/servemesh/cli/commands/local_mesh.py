@@ -22,7 +22,9 @@ from servemesh.local.adapters.data_dir import DataDir as LocalFolder
 from servemesh.local.domain.processes import MeshStatus, State
 
 _POLL_S = 0.1
-_READY_S = 120.0
+_READY_S = 180.0
+_SAY_S = 10.0
+"""Where no spinner can be shown, what is waited for is said so often."""
 _DOWN_S = 120.0
 
 
@@ -42,7 +44,7 @@ def up(
     # From here on a signal must end the mesh, not only this command.
     signal.signal(signal.SIGTERM, _interrupted)
     try:
-        mesh = _brought_up(supervisor, as_json=as_json)
+        mesh = _brought_up(supervisor)
         if as_json:
             output.print_json(mesh)
         else:
@@ -108,9 +110,10 @@ def _interrupted(number: int, frame: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _brought_up(supervisor: SupervisorProcess, *, as_json: bool) -> MeshStatus:
+def _brought_up(supervisor: SupervisorProcess) -> MeshStatus:
     """Return the status of the mesh when it is ready; ServemeshError if it will not be."""
-    until_s = time.monotonic() + _READY_S
+    said_s = time.monotonic()
+    until_s = said_s + _READY_S
     with output.err.status("starting") as spinner:
         while True:
             mesh = supervisor.find_status()
@@ -124,8 +127,11 @@ def _brought_up(supervisor: SupervisorProcess, *, as_json: bool) -> MeshStatus:
                     f"{supervisor.log_dir}; the mesh is ended again.",
                     reason="MESH_NOT_READY",
                 )
-            if not as_json:
-                spinner.update(f"starting: waiting for {_waiting_for(mesh)}")
+            waiting = f"starting: waiting for {_waiting_for(mesh)}"
+            spinner.update(waiting)
+            if not output.err.is_terminal and time.monotonic() >= said_s + _SAY_S:
+                output.err.print(waiting, soft_wrap=True)
+                said_s = time.monotonic()
             time.sleep(_POLL_S)
 
 
