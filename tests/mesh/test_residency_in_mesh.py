@@ -1,0 +1,80 @@
+"""What is resident at single workers of a mesh: loads, unloads and evictions seen by callers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from servemesh.api.oip.v2 import inference_pb2 as oip
+from servemesh.api.oip.v2 import inference_pb2_grpc as oip_grpc
+from servemesh.client import AsyncClient
+from servemesh.rpc import client
+from tests.harness import models
+from tests.harness.mesh import Mesh, mesh
+from tests.harness.mesh_load import ROW, steadily_called
+from tests.harness.waiting import eventually
+
+
+async def test_a_model_unloaded_at_its_worker_is_loaded_by_the_next_call(tmp_path: Path) -> None:
+    async with mesh(tmp_path, workers=1, has_edge=True) as m:
+        await m.push("net")
+        await m.deploy("net")
+        (worker,) = m.workers.values()
+        async with client.channel(worker.address) as channel:
+            direct = oip_grpc.GRPCInferenceServiceStub(channel)
+            await direct.RepositoryModelUnload(oip.RepositoryModelUnloadRequest(model_name="net"), timeout=10)
+            assert not (await direct.ModelReady(oip.ModelReadyRequest(name="net"))).ready
+            assert (await m.client.infer("net", {"x": ROW})).version == "1"
+            await direct.RepositoryModelUnload(oip.RepositoryModelUnloadRequest(model_name="net"), timeout=10)
+            await direct.RepositoryModelLoad(oip.RepositoryModelLoadRequest(model_name="net"), timeout=10)
+            assert (await direct.ModelReady(oip.ModelReadyRequest(name="net"))).ready
+
+
+async def test_a_model_unloaded_at_one_worker_is_answered_by_the_other(tmp_path: Path) -> None:
+    async with mesh(tmp_path, workers=2, has_edge=True) as m:
+        await m.push("net")
+        await m.deploy("net", replicas=2)
+        first, _ = m.workers.values()
+        async with steadily_called(m.client, "net") as load, client.channel(first.address) as channel:
+            direct = oip_grpc.GRPCInferenceServiceStub(channel)
+            await direct.RepositoryModelUnload(oip.RepositoryModelUnloadRequest(model_name="net"), timeout=10)
+            await load.until_answered(20)
+        assert len(await m.holders("net", 1)) == 1
+
+
+async def test_the_least_recently_called_of_three_models_makes_room(tmp_path: Path) -> None:
+    size_bytes = models.saved(models.mlp(512), tmp_path / "size").stat().st_size
+    # Room for what placement expects of one new Version beside one that is resident.
+    memory_bytes = (64 << 20) + int(3.5 * size_bytes)
+    async with mesh(tmp_path, workers=1, has_edge=True, worker={"memory_bytes_max": memory_bytes}) as m:
+        for name in ("one", "two", "three"):
+            await m.push(name, models.mlp(512))
+            await m.control.deploy(name, replicas=0)
+        for name in ("one", "two", "one", "three"):
+            await _call(m, name)
+
+        async def made_room() -> bool:
+            ready = {name for name in ("one", "two", "three") if await m.holders(name, 1)}
+            return ready == {"one", "three"}
+
+        await eventually(made_room)
+        await _call(m, "two")
+
+
+async def _call(m: Mesh, name: str) -> None:
+    inputs = {"x": models.sample("FP32", (1, 512))}
+    assert (await m.client.infer(name, inputs, timeout_s=20)).model == name
+
+
+async def test_a_restarted_worker_serves_from_its_disk(tmp_path: Path) -> None:
+    async with mesh(tmp_path, workers=1) as m:
+        await m.push("net")
+        await m.deploy("net")
+        (worker,) = m.workers.values()
+        assert m.blobs.downloads == 1
+        await worker.stop()
+        m.blobs.away = True
+        await m.registry.stop()
+        await worker.start()
+        async with AsyncClient(worker.address) as direct:
+            assert (await direct.infer("net", {"x": ROW}, timeout_s=10)).version == "1"
+        assert m.blobs.downloads == 1
