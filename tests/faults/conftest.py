@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tests.harness.steady_load import SteadyLoad
 WORKERS = 3
 MODEL = "net"
 DEPLOY_S = 60.0
+RESTART_DELAY = "SERVEMESH_LOCAL_RESTART_DELAY_S_MAX"
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +30,9 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def fault_mesh(tmp_path_factory: pytest.TempPathFactory, net: Path) -> Iterator[FaultMesh]:
     """A mesh that serves `net` on every worker. Tests break it, and wait until it has healed."""
+    os.environ[RESTART_DELAY] = "0.5"  # nowhere else do processes die as often as here
     with DemoMesh(tmp_path_factory.mktemp("fault-mesh"), workers=WORKERS) as mesh:
+        del os.environ[RESTART_DELAY]
         Child.shared_pids.add(mesh.pid)
         with Client(mesh.address) as client:
             client.push(MODEL, net)

@@ -8,11 +8,10 @@ import signal
 import grpc
 import pytest
 
-from tests.harness.faults import FaultMesh
+from tests.harness.faults import SEED, FaultMesh
 from tests.harness.steady_load import SteadyLoad
 from tests.harness.waiting import blocking_until
 
-SEED = 20_261_122
 KILLS = 6
 VOLLEY = 48
 FROZEN_CALLS = 400

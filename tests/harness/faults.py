@@ -16,6 +16,8 @@ import psutil
 from examples.demo.mesh import DemoMesh
 from tests.harness.waiting import blocking_until
 
+SEED = int(os.environ.get("SERVEMESH_FAULTS_SEED", "20261121"))
+"""Of every choice that is left to chance; another one tries other moments and another order."""
 CONTROL = ("registry", "nats", "weed", "gateway")
 HEAL_S = 30.0
 HTTP_TIMEOUT_S = 5.0
@@ -92,11 +94,18 @@ class FaultMesh:
 
     def answered(self) -> dict[str, int]:
         """How many calls Envoy has had answered by each address, since it knows that address."""
+        return self._counts("rq_success")
+
+    def under_way(self) -> int:
+        """How many calls Envoy waits for now."""
+        return sum(self._counts("rq_active").values())
+
+    def _counts(self, name: str) -> dict[str, int]:
         lines = (line.split("::") for line in self._admin("clusters").splitlines())
         return {
             words[1]: int(words[3])
             for words in lines
-            if len(words) == 4 and words[0] == "workers" and words[2] == "rq_success"
+            if len(words) == 4 and words[0] == "workers" and words[2] == name
         }
 
     def _answered_more(self, name: str, before: dict[str, int]) -> bool:

@@ -104,7 +104,9 @@ async def _supervised(settings: Settings, data_dir: DataDir, block: int, stop: S
             journal=journal,
             now_s=time.monotonic,
             random=random.random,
-            policy=RestartPolicy(unready_s_max=2 * settings.ready_timeout_s),
+            policy=RestartPolicy(
+                delay_s_max=settings.restart_delay_s_max, unready_s_max=2 * settings.ready_timeout_s
+            ),
             timing=Timing(grace_s=settings.grace_s, ready_s=settings.ready_timeout_s),
         )
         await supervisor.run(stop)

@@ -33,6 +33,8 @@ class Settings(BaseSettings):
     """A process that has not ended so long after it was told to is killed."""
     ready_timeout_s: float = Field(default=60.0, gt=0, le=600)
     """A process that is not ready so long after its start is killed and started again."""
+    restart_delay_s_max: float = Field(default=10.0, gt=0, le=300)
+    """The longest wait before a process that dies again and again is started once more."""
     scrape_timeout_s: float = Field(default=2.0, gt=0, le=30)
     """A process that does not give its metrics within this time is left out of the page."""
     log_size_bytes_max: int = Field(default=16 * 1024 * 1024, ge=64 * 1024)
