@@ -12,7 +12,11 @@ from envoy.extensions.filters.http.lua.v3 import lua_pb2
 from envoy.extensions.filters.http.router.v3 import router_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as hcm_pb2
 from envoy.extensions.http.early_header_mutation.header_mutation.v3 import header_mutation_pb2
+from envoy.extensions.request_id.uuid.v3 import uuid_pb2
+from envoy.extensions.tracers.opentelemetry.samplers.v3 import parent_based_sampler_pb2 as parent_pb2
+from envoy.extensions.tracers.opentelemetry.samplers.v3 import trace_id_ratio_based_sampler_pb2 as ratio_pb2
 from envoy.type.matcher.v3 import string_pb2
+from envoy.type.v3 import percent_pb2
 
 from servemesh.gateway.adapters import xds_values as xds
 from servemesh.gateway.adapters.xds_clusters import from_ads
@@ -59,7 +63,8 @@ def _http(snapshot: Snapshot) -> hcm_pb2.HttpConnectionManager:
         local_reply_config=local_replies(policy),
         max_request_headers_kb=xds.number(policy.calls.metadata_bytes_cut // 1024),
         use_remote_address=xds.flag(True),
-        generate_request_id=xds.flag(False),
+        # Envoy keeps its decision to trace in the request's id: without ids it never begins a trace itself.
+        generate_request_id=xds.flag(snapshot.neighbours.trace_collector is not None),
         request_headers_timeout=xds.seconds(connections.headers_timeout_s),
         stream_idle_timeout=xds.seconds(connections.idle_timeout_s),
         drain_timeout=xds.seconds(connections.drain_timeout_s),
@@ -70,6 +75,9 @@ def _http(snapshot: Snapshot) -> hcm_pb2.HttpConnectionManager:
     _limit_connections(manager, policy)
     if snapshot.neighbours.trace_collector is not None:
         manager.tracing.CopyFrom(_tracing(snapshot.neighbours.trace_collector, policy))
+        # Without request ids Envoy traces nothing, unless it leaves the decision to the tracer.
+        request_ids = uuid_pb2.UuidRequestIdConfig(use_request_id_for_trace_sampling=xds.flag(False))
+        manager.request_id_extension.typed_config.CopyFrom(xds.packed(request_ids))
     return manager
 
 
@@ -117,12 +125,27 @@ def _tracing(collector: Collector, policy: EdgePolicy) -> hcm_pb2.HttpConnection
     exporter = opentelemetry_pb2.OpenTelemetryConfig(
         service_name="servemesh-edge",
         http_service=http_service_pb2.HttpService(http_uri=uri),
+        sampler=_sampler(policy),
         max_cache_size=xds.number(SPANS_MAX),
     )
-    tracing = hcm_pb2.HttpConnectionManager.Tracing(
+    return hcm_pb2.HttpConnectionManager.Tracing(
         provider=http_tracer_pb2.Tracing.Http(
             name="envoy.tracers.opentelemetry", typed_config=xds.packed(exporter)
         )
     )
-    tracing.random_sampling.value = policy.trace_percent
-    return tracing
+
+
+def _sampler(policy: EdgePolicy) -> extension_pb2.TypedExtensionConfig:
+    """Trace what the caller traces, and a share of what comes without a decision."""
+    share = percent_pb2.FractionalPercent(
+        numerator=round(policy.trace_percent * 10_000), denominator=percent_pb2.FractionalPercent.MILLION
+    )
+    ratio = ratio_pb2.TraceIdRatioBasedSamplerConfig(sampling_percentage=share)
+    parent = parent_pb2.ParentBasedSamplerConfig(
+        wrapped_sampler=extension_pb2.TypedExtensionConfig(
+            name="envoy.tracers.opentelemetry.samplers.trace_id_ratio_based", typed_config=xds.packed(ratio)
+        )
+    )
+    return extension_pb2.TypedExtensionConfig(
+        name="envoy.tracers.opentelemetry.samplers.parent_based", typed_config=xds.packed(parent)
+    )
