@@ -27,7 +27,7 @@ from servemesh.observe.otlp_metrics import converted
 EXPORT_TIMEOUT_S = 3
 METRICS_INTERVAL_S = 15.0
 SPANS_QUEUE_MAX = 2_048
-SHUTDOWN_S = 4.0
+SHUTDOWN_S = 3.0
 
 _log = logging.getLogger(__name__)
 

@@ -17,6 +17,7 @@ from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 TRACE_PARENT = "traceparent"
 _TRACE_PARENT = re.compile("00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 _SAMPLED = 1
+_PROBES = "/grpc.health.v1."  # asked twice a second by everybody: nothing to learn from
 
 _current: ContextVar[Any] = ContextVar("servemesh_trace", default=None)
 
@@ -126,12 +127,16 @@ def server_span(method: str, call: Any) -> Any:
     if _sampling.tracer is None:
         return _Unrecorded(call)
     parent = _parent_of(call)
-    sampled = parent.trace_flags & _SAMPLED if parent else random.random() < _sampling.ratio
+    sampled = parent.trace_flags & _SAMPLED if parent else _is_drawn(method)
     if not sampled:
         return _Unrecorded(call)
     service, _, name = method[1:].rpartition("/")
     attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": name}
     return _Recorded(method[1:], parent, SpanKind.SERVER, attributes)
+
+
+def _is_drawn(method: str) -> bool:
+    return random.random() < _sampling.ratio and not method.startswith(_PROBES)
 
 
 class _Unrecorded:

@@ -11,6 +11,7 @@ from servemesh.gateway.domain import activation, texts
 from servemesh.gateway.domain.fleet import Fleet, Holding, SlotState
 from servemesh.gateway.service.fleet_view import FleetView
 from servemesh.gateway.service.ports import Catalog, Workers
+from servemesh.observe import names, traces
 
 Key = tuple[str, str]
 
@@ -56,7 +57,8 @@ class Activator:
         key = (model, version)
         self._waiters[key] = self._waiters.get(key, 0) + 1
         try:
-            return await self._awaited(key)
+            with traces.span(names.SPAN_ACTIVATION, model=model, version=version):
+                return await self._awaited(key)
         finally:
             self._waiting_calls -= 1
             self._waiting_bytes -= size_bytes
