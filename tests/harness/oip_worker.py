@@ -58,6 +58,8 @@ class OipWorker:
         if request.id == "wait":
             self.waiting.set()
             await self.release.wait()
+        if request.id in grpc.StatusCode.__members__:  # the call is to end so
+            await context.abort(grpc.StatusCode[request.id], "as asked")
         answer = pb.ModelInferResponse(
             model_name=request.model_name, model_version=request.model_version, id=self.name
         )

@@ -92,10 +92,14 @@ def _health_check(policy: EdgePolicy) -> health_check_pb2.HealthCheck:
 def _outlier_detection(policy: EdgePolicy) -> outlier_detection_pb2.OutlierDetection:
     health = policy.health
     return outlier_detection_pb2.OutlierDetection(
-        consecutive_gateway_failure=xds.number(health.eject_after_failures),
-        enforcing_consecutive_gateway_failure=xds.number(100),
-        # 5xx would count INTERNAL too, which one bad model can make every worker answer.
+        # Only what Envoy itself meets counts: connections refused, calls cut off. The answers of a worker do not,
+        # or one caller could have every worker ejected, by calls that cannot be in time or by one bad model.
+        split_external_local_origin_errors=True,
+        consecutive_local_origin_failure=xds.number(health.eject_after_failures),
+        enforcing_consecutive_local_origin_failure=xds.number(100),
+        enforcing_consecutive_gateway_failure=xds.number(0),
         enforcing_consecutive_5xx=xds.number(0),
+        enforcing_local_origin_success_rate=xds.number(0),
         enforcing_success_rate=xds.number(0),
         interval=xds.seconds(health.eject_interval_s),
         base_ejection_time=xds.seconds(health.ejection_s),

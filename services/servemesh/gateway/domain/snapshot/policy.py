@@ -63,7 +63,7 @@ class Health:
     # What frees the calls that hang on a stopped process: failed checks alone do not.
     ping_interval_s: float = 0.5
     ping_timeout_s: float = 1.0
-    eject_after_failures: int = 5
+    eject_after_failures: int = 5  # connections refused, calls cut off; answers are no failures
     eject_interval_s: float = 0.5
     ejection_s: float = 1.0
     ejection_max_s: float = 10.0
