@@ -86,6 +86,8 @@ async def test_an_undeployed_model_is_not_found_and_comes_back(tmp_path: Path) -
             return False
 
         await eventually(gone)
+        # That it was unknown a moment ago is remembered, and does not count once it is deployed.
+        assert await gone()
         await m.inference.RepositoryModelLoad(oip.RepositoryModelLoadRequest(model_name="net"), timeout=10)
         await m.client.infer("net", {"x": ROW})
         await m.inference.RepositoryModelUnload(

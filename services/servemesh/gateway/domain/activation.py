@@ -17,6 +17,11 @@ class Wish:
     load: Holding | None = None
     hopeless: str = ""  # why waiting is in vain, in words for the user
 
+    @property
+    def is_unheard_of(self) -> bool:
+        """Whether no worker that takes calls is to hold it."""
+        return not self.is_under_way and self.load is None and not self.hopeless
+
 
 def wish(fleet: Fleet, model: str, version: str) -> Wish:
     """Return what to ask for so that a call for `model` and `version` finds a holder.

@@ -67,6 +67,10 @@ class Activator:
                 del self._waiters[key]
                 self._asked_s.pop(key, None)
 
+    def expect(self, model: str) -> None:
+        """The model was deployed just now: it does not count as unknown, whatever was heard before."""
+        self._unknown_until_s.pop((model, ""), None)
+
     def _admit(self, model: str, size_bytes: int) -> None:
         limits = self._limits
         if (
@@ -99,11 +103,11 @@ class Activator:
     async def _ask(self, key: Key, fleet: Fleet) -> None:
         """Let one of the waiting callers state the wish; the others wait for what comes of it."""
         now = asyncio.get_running_loop().time()
-        if self._unknown_until_s.get(key, 0.0) > now:
-            raise texts.unknown_model(*key)
         wish = activation.wish(fleet, *key)
         if wish.hopeless:
             raise texts.not_ready(*key, wish.hopeless)
+        if wish.is_unheard_of and self._unknown_until_s.get(key, 0.0) > now:
+            raise texts.unknown_model(*key)
         if wish.is_under_way or now - self._asked_s.get(key, float("-inf")) < self._limits.ask_interval_s:
             return
         self._asked_s[key] = now

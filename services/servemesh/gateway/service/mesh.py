@@ -93,6 +93,7 @@ class Mesh:
                 raise texts.unknown_model(model)
             if not known.is_deployed:
                 await self._catalog.deploy(model, timeout_s=self._limits.ask_timeout_s)
+            self._activator.expect(model)
         async with _within(self._limits.load_timeout_s, f"'{model}' did not become READY"):
             await self._activator.holdings(model, "")
 
