@@ -94,7 +94,7 @@ async def _exchange(child: asyncio.subprocess.Process, order: bytes, answer_byte
         child.stdin.write(order)
         await child.stdin.drain()
         child.stdin.close()
-    except (BrokenPipeError, ConnectionResetError, RuntimeError):  # the last from uvloop, if it is gone already
+    except (BrokenPipeError, ConnectionResetError, RuntimeError):  # RuntimeError: uvloop, if it is gone
         return b""
     answer = bytearray()
     while chunk := await child.stdout.read(65_536):

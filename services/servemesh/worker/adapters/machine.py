@@ -1,4 +1,4 @@
-"""The machine this process runs on: how much memory there is, and what the process takes of it."""
+"""The machine this process runs on: how much memory there is."""
 
 from __future__ import annotations
 
@@ -17,8 +17,3 @@ def memory_bytes() -> int:
     except OSError:
         return total_bytes
     return min(total_bytes, int(limit)) if limit.isdigit() else total_bytes
-
-
-def resident_bytes() -> int:
-    """Return the memory that this process has."""
-    return int(psutil.Process().memory_info().rss)
