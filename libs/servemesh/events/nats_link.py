@@ -117,11 +117,11 @@ class NatsLink:
             async with asyncio.timeout(self._settings.connect_timeout_s):
                 await client.close()
         except OUTAGE as error:
-            log.debug("nats.close_failed", extra={"cause": type(error).__name__})
+            log.debug(names.NATS_CLOSE_FAILED, extra={"cause": type(error).__name__})
 
 
 async def _noted(error: Exception) -> None:
-    log.debug("nats.error", extra={"cause": type(error).__name__})
+    log.debug(names.NATS_ERROR, extra={"cause": type(error).__name__})
 
 
 def away() -> UnavailableError:

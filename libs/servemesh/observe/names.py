@@ -50,6 +50,8 @@ LIBRARY = "library"  # with text: what a library that we use has to say
 NATS_CONNECTED = "nats.connected"
 NATS_LOST = "nats.lost"
 NATS_CONNECT_FAILED = "nats.connect_failed"  # with cause
+NATS_CLOSE_FAILED = "nats.close_failed"  # with cause
+NATS_ERROR = "nats.error"  # with cause
 NATS_CONSUMER_INTERRUPTED = "nats.consumer_interrupted"  # with cause
 
 # --- worker ----------------------------------------------------------------------------------------
