@@ -61,7 +61,7 @@ def watch_limits(settings: Settings) -> WatchLimits:
     )
 
 
-def policy(settings: Settings) -> EdgePolicy:
+def edge_policy(settings: Settings) -> EdgePolicy:
     """The numbers by which Envoy works."""
     return EdgePolicy(
         calls=CallLimits(
@@ -103,7 +103,7 @@ def policy(settings: Settings) -> EdgePolicy:
     )
 
 
-def limits(settings: Settings) -> Limits:
+def call_limits(settings: Settings) -> Limits:
     """Of the calls that the gateway service takes itself."""
     return Limits(
         message_bytes_max=settings.message_bytes_max,

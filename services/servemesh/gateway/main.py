@@ -82,7 +82,7 @@ async def serve(
             live, workers, interval_s=settings.statistics_interval_s, timeout_s=settings.ask_timeout_s
         )
         api = _oip(settings, live, workers, catalog, statistics)
-        limits = bounds.limits(settings)
+        limits = bounds.call_limits(settings)
         address = await enter(
             serving(settings.address, [api.register], health=health, limits=limits, grace_s=settings.grace_s)
         )
@@ -94,7 +94,7 @@ async def serve(
             )
         )
         neighbours = await _neighbours(settings, address)
-        edge = Edge(live, publication, folder, neighbours=neighbours, policy=bounds.policy(settings))
+        edge = Edge(live, publication, folder, neighbours=neighbours, policy=bounds.edge_policy(settings))
         edge.become(membership, traffic)
         watch = _watch(settings, bus, listing, membership, traffic, edge)
         folder.write_bootstrap(bootstrap_json(_start(settings, folder, xds_address)))

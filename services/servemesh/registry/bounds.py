@@ -5,10 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 
 from servemesh.blobs import minio_store
+from servemesh.registry.adapters import sql_engines
 from servemesh.registry.adapters.admission_process import AdmissionLimits
 from servemesh.registry.domain.limits import Limits
 from servemesh.registry.domain.uploads import UploadLimits
+from servemesh.registry.service.collecting import CollectingSettings
+from servemesh.registry.service.leases import LeaseSettings
 from servemesh.registry.service.placing import PlacingSettings
+from servemesh.registry.service.relay import RelaySettings
 from servemesh.registry.service.retention import RetentionSettings
 from servemesh.registry.settings import Settings
 from servemesh.rpc import limits as rpc_limits
@@ -43,12 +47,36 @@ def call_limits(settings: Settings) -> rpc_limits.Limits:
     )
 
 
+def lease_settings(settings: Settings) -> LeaseSettings:
+    """How long a silent worker is believed in."""
+    return LeaseSettings(lease_s=settings.lease_s)
+
+
 def placing_settings(settings: Settings) -> PlacingSettings:
     """How eagerly Versions are placed."""
     return PlacingSettings(
         interval_s=settings.placement_interval_s,
         demand_idle_s=settings.demand_idle_s,
         failed_workers_max=settings.failed_workers_max,
+    )
+
+
+def relay_settings(settings: Settings) -> RelaySettings:
+    """How events get to the bus, and how long they can be published again."""
+    return RelaySettings(
+        interval_s=settings.relay_interval_s,
+        batch_max=settings.relay_batch_max,
+        retention_s=settings.event_retention_s,
+        check_interval_s=settings.relay_check_interval_s,
+    )
+
+
+def collecting_settings(settings: Settings) -> CollectingSettings:
+    """When blobs that nothing needs are deleted."""
+    return CollectingSettings(
+        interval_s=settings.collect_interval_s,
+        grace_s=settings.collect_grace_s,
+        retry_s=settings.collect_retry_s,
     )
 
 
@@ -82,6 +110,16 @@ def admission_limits(settings: Settings) -> AdmissionLimits:
         answer_bytes_max=settings.admission_answer_bytes_max,
         processes_max=settings.admission_processes_max,
         waiting_max=settings.admission_waiting_max,
+    )
+
+
+def database_settings(settings: Settings) -> sql_engines.StoreSettings:
+    """Where the database is, and the bounds of talking to it."""
+    return sql_engines.StoreSettings(
+        url=settings.effective_database_url,
+        readers_max=settings.readers_max,
+        writers_max=settings.writers_max,
+        busy_timeout_s=settings.busy_timeout_s,
     )
 
 

@@ -16,7 +16,7 @@ from servemesh.errors import UnavailableError
 from servemesh.events.nats_bus import NatsBus
 from servemesh.events.ports import Bus
 from servemesh.events.settings import BusSettings, StreamSettings
-from servemesh.lifecycle import Ready, Stop, background, ignored, until_signalled
+from servemesh.lifecycle import Ready, Stop, SystemClock, background, ignored, until_signalled
 from servemesh.observe import names
 from servemesh.observe.setup import setup
 from servemesh.registry import bounds
@@ -24,23 +24,22 @@ from servemesh.registry.adapters import data_lock, sql_engines
 from servemesh.registry.adapters.admission_process import AdmissionProcess
 from servemesh.registry.adapters.sql_store import SqlStore
 from servemesh.registry.adapters.staging_files import StagingFiles
-from servemesh.registry.adapters.system_clock import SystemClock
 from servemesh.registry.api.fleet import FleetApi
 from servemesh.registry.api.registry import RegistryApi
 from servemesh.registry.service.aliases import AliasBook
 from servemesh.registry.service.bucket import Bucket
 from servemesh.registry.service.catalog import Catalog
 from servemesh.registry.service.changes import Changes
-from servemesh.registry.service.collecting import CollectingSettings, Collector
+from servemesh.registry.service.collecting import Collector
 from servemesh.registry.service.commits import Commits
 from servemesh.registry.service.demands import Demands
 from servemesh.registry.service.deployments import DeploymentBook
 from servemesh.registry.service.downloads import Downloads
 from servemesh.registry.service.duties import SoleDuty
-from servemesh.registry.service.leases import Leases, LeaseSettings
+from servemesh.registry.service.leases import Leases
 from servemesh.registry.service.placing import Placing
 from servemesh.registry.service.publishing import Publishing
-from servemesh.registry.service.relay import Relay, RelaySettings
+from servemesh.registry.service.relay import Relay
 from servemesh.registry.service.retention import Retention
 from servemesh.registry.service.sweeping import Sweeper
 from servemesh.registry.service.uploads import Occupied, Uploads
@@ -95,7 +94,7 @@ async def serve(
         staging = await enter(StagingFiles.opened(settings.data_dir / "staging"))
         clock, changes, limits = SystemClock(), Changes(), bounds.limits(settings)
         placing = Placing(store, clock, changes, bus, limits, bounds.placing_settings(settings))
-        leases = Leases(store, clock, changes, placing, limits, LeaseSettings(lease_s=settings.lease_s))
+        leases = Leases(store, clock, changes, placing, limits, bounds.lease_settings(settings))
         publishing = Publishing(store, clock, changes, limits)
         occupied = Occupied()
         examiner = AdmissionProcess(bounds.admission_limits(settings))
@@ -141,16 +140,10 @@ async def serve(
 @asynccontextmanager
 async def _opened_store(settings: Settings) -> AsyncIterator[SqlStore]:
     """Wait until the database can be opened."""
-    store_settings = sql_engines.StoreSettings(
-        url=settings.effective_database_url,
-        readers_max=settings.readers_max,
-        writers_max=settings.writers_max,
-        busy_timeout_s=settings.busy_timeout_s,
-    )
     async with AsyncExitStack() as stack:
         while True:
             try:
-                store = await stack.enter_async_context(SqlStore.opened(store_settings))
+                store = await stack.enter_async_context(SqlStore.opened(bounds.database_settings(settings)))
                 break
             except UnavailableError as error:
                 _log.warning(names.STORE_WAITING, extra={"reason": error.reason})
@@ -159,24 +152,13 @@ async def _opened_store(settings: Settings) -> AsyncIterator[SqlStore]:
 
 
 def _relay(settings: Settings, store: SqlStore, clock: SystemClock, changes: Changes, bus: Bus) -> Relay:
-    relay_settings = RelaySettings(
-        interval_s=settings.relay_interval_s,
-        batch_max=settings.relay_batch_max,
-        retention_s=settings.event_retention_s,
-        check_interval_s=settings.relay_check_interval_s,
-    )
     duty = _duty(settings, store, clock, "relay", settings.duty_term_s)
-    return Relay(store, clock, changes, bus, duty, relay_settings)
+    return Relay(store, clock, changes, bus, duty, bounds.relay_settings(settings))
 
 
 def _collector(settings: Settings, store: SqlStore, blobs: BlobStore, clock: SystemClock) -> Collector:
-    collecting = CollectingSettings(
-        interval_s=settings.collect_interval_s,
-        grace_s=settings.collect_grace_s,
-        retry_s=settings.collect_retry_s,
-    )
     duty = _duty(settings, store, clock, "collector", settings.collect_term_s)
-    return Collector(store, blobs, clock, duty, collecting)
+    return Collector(store, blobs, clock, duty, bounds.collecting_settings(settings))
 
 
 def _duty(settings: Settings, store: SqlStore, clock: SystemClock, name: str, term_s: float) -> SoleDuty:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from servemesh.blobs.minio_store import StoreSettings
+from servemesh.rpc.limits import Limits
 from servemesh.worker.adapters import machine
 from servemesh.worker.adapters.disk_cache import CacheSettings
+from servemesh.worker.adapters.onnx_session import RuntimeOptions
 from servemesh.worker.domain.batching import BatchPolicy
+from servemesh.worker.service.loading import LoadLimits
+from servemesh.worker.service.reconciler import ReconcilePolicy
 from servemesh.worker.settings import Settings
 
 
@@ -26,6 +30,49 @@ def memory_bytes_max(settings: Settings) -> int:
     return settings.memory_bytes_max or int(settings.memory_share * machine.memory_bytes())
 
 
+def runtime_options(settings: Settings) -> RuntimeOptions:
+    """With what models are run."""
+    return RuntimeOptions(
+        providers=settings.providers,
+        threads=settings.intra_op_threads,
+        device_memory_bytes_max=settings.device_memory_bytes_max,
+    )
+
+
+def load_limits(settings: Settings) -> LoadLimits:
+    """Of opening one Version."""
+    return LoadLimits(
+        memory_bytes_max=memory_bytes_max(settings),
+        open_timeout_s=settings.open_timeout_s,
+        crashes_max=settings.crashes_max,
+    )
+
+
+def reconcile_policy(settings: Settings) -> ReconcilePolicy:
+    """How Versions are loaded, tried again and unloaded."""
+    return ReconcilePolicy(
+        memory_bytes_max=memory_bytes_max(settings),
+        loads_max=settings.loads_max,
+        retry_first_s=settings.retry_first_s,
+        retry_longest_s=settings.retry_longest_s,
+        drain_wait_s=settings.drain_wait_s,
+        evict_wait_s=settings.evict_wait_s,
+        drain_timeout_s=settings.drain_timeout_s,
+    )
+
+
+def call_limits(settings: Settings) -> Limits:
+    """Of the calls that it takes."""
+    return Limits(
+        message_bytes_max=settings.message_bytes_max,
+        metadata_bytes_max=settings.metadata_bytes_max,
+        calls_max=settings.calls_max,
+        deadline_s_default=settings.deadline_s_default,
+        deadline_s_max=settings.deadline_s_max,
+        drain_wait_s=settings.drain_wait_s,
+    )
+
+
 def cache_settings(settings: Settings) -> CacheSettings:
     """Where artifacts are kept on disk, and how many."""
     return CacheSettings(
@@ -35,7 +82,7 @@ def cache_settings(settings: Settings) -> CacheSettings:
     )
 
 
-def store_settings(settings: Settings) -> StoreSettings:
+def blob_settings(settings: Settings) -> StoreSettings:
     """Where the object store is, and the bounds of talking to it."""
     return StoreSettings(
         endpoint=settings.s3_endpoint,

@@ -23,7 +23,6 @@ from servemesh.lifecycle import Ready, Stop, background, ignored, until_signalle
 from servemesh.observe import metrics, names
 from servemesh.observe.setup import setup
 from servemesh.rpc.health import Health
-from servemesh.rpc.limits import Limits
 from servemesh.rpc.server import Backend, serving
 from servemesh.worker import bounds
 from servemesh.worker.adapters import text_locale
@@ -31,7 +30,7 @@ from servemesh.worker.adapters.assignment_file import AssignmentFile
 from servemesh.worker.adapters.crash_file import CrashFile, faults_reported
 from servemesh.worker.adapters.disk_cache import BlobReader, DiskCache
 from servemesh.worker.adapters.fleet_lease import FleetLease
-from servemesh.worker.adapters.onnx_session import OnnxSession, RuntimeOptions
+from servemesh.worker.adapters.onnx_session import OnnxSession
 from servemesh.worker.api.oip import OipApi
 from servemesh.worker.api.worker import WorkerApi
 from servemesh.worker.service.announcer import Announcer
@@ -41,9 +40,9 @@ from servemesh.worker.service.guard import Guard
 from servemesh.worker.service.identity import Identity
 from servemesh.worker.service.inference import Inference
 from servemesh.worker.service.leasing import LeaseKeeper
-from servemesh.worker.service.loading import Loader, LoadLimits
+from servemesh.worker.service.loading import Loader
 from servemesh.worker.service.readiness import Readiness
-from servemesh.worker.service.reconciler import ReconcilePolicy, Reconciler
+from servemesh.worker.service.reconciler import Reconciler
 from servemesh.worker.service.residency import Residency, SlotStatus
 from servemesh.worker.service.slot_series import SlotSeries
 from servemesh.worker.settings import Settings
@@ -73,7 +72,7 @@ async def run(settings: Settings, stop: Stop = until_signalled) -> None:
             )
         )
         bus = await enter(NatsBus.running(BusSettings(url=settings.nats_url, client_name=settings.instance)))
-        blobs = await enter(MinioStore.running(bounds.store_settings(settings)))
+        blobs = await enter(MinioStore.running(bounds.blob_settings(settings)))
         stack.enter_context(faults_reported(settings.cache_dir))
         await serve(
             settings,
@@ -148,14 +147,7 @@ def _serving(settings: Settings, residency: Residency, health: Health) -> Abstra
         settings.address,
         [api.register for api in apis],
         health=health,
-        limits=Limits(
-            message_bytes_max=settings.message_bytes_max,
-            metadata_bytes_max=settings.metadata_bytes_max,
-            calls_max=settings.calls_max,
-            deadline_s_default=settings.deadline_s_default,
-            deadline_s_max=settings.deadline_s_max,
-            drain_wait_s=settings.drain_wait_s,
-        ),
+        limits=bounds.call_limits(settings),
         grace_s=settings.grace_s,
         backend=Backend(settings.server),
     )
@@ -209,35 +201,19 @@ def _residency(settings: Settings, health: Health) -> Residency:
 
 
 def _loader(settings: Settings, cache: DiskCache, journal: CrashFile, guard: Guard) -> Loader:
-    options = RuntimeOptions(
-        providers=settings.providers,
-        threads=settings.intra_op_threads,
-        device_memory_bytes_max=settings.device_memory_bytes_max,
-    )
+    options = bounds.runtime_options(settings)
     return Loader(
         cache,
         lambda path: OnnxSession.open(path, options),
         journal,
-        limits=LoadLimits(
-            memory_bytes_max=bounds.memory_bytes_max(settings),
-            open_timeout_s=settings.open_timeout_s,
-            crashes_max=settings.crashes_max,
-        ),
+        limits=bounds.load_limits(settings),
         policy=bounds.batch_policy(settings),
         guard=guard,
     )
 
 
 def _reconciler(settings: Settings, residency: Residency, loader: Loader) -> Reconciler:
-    policy = ReconcilePolicy(
-        memory_bytes_max=bounds.memory_bytes_max(settings),
-        loads_max=settings.loads_max,
-        retry_first_s=settings.retry_first_s,
-        retry_longest_s=settings.retry_longest_s,
-        drain_wait_s=settings.drain_wait_s,
-        evict_wait_s=settings.evict_wait_s,
-        drain_timeout_s=settings.drain_timeout_s,
-    )
+    policy = bounds.reconcile_policy(settings)
     return Reconciler(residency, loader, policy, clock_s=time.monotonic, chances=random.Random())
 
 
