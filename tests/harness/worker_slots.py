@@ -9,8 +9,8 @@ from pathlib import Path
 
 import onnx
 
+from servemesh import oip
 from servemesh.worker.adapters.onnx_session import OnnxSession, RuntimeOptions
-from servemesh.worker.domain import refusals
 from servemesh.worker.domain.batching import BatchPolicy
 from servemesh.worker.domain.signature import ANY_SIZE, Signature
 from servemesh.worker.service.batch_metrics import BatchMetrics
@@ -49,22 +49,22 @@ class DirectSlots:
         """Return the slot of that model."""
         slot = self._slots.get(model)
         if slot is None or version not in ("", str(slot.version_id), *slot.aliases):
-            raise refusals.unknown_model(model, version)
+            raise oip.unknown_model(model, version)
         if slot.ready is None or slot.state != "READY":
-            raise refusals.model_not_ready(model, version, slot.state)
+            raise oip.not_ready(model, version, slot.state)
         return slot.ready
 
     async def ready(self, model: str, version: str, pinned: str = "") -> ReadySlot:
         """Make the slot READY again."""
         if model not in self._slots:
-            raise refusals.unknown_model(model, version)
+            raise oip.unknown_model(model, version)
         self._slots[model].state = "READY"
         return self.find(model, version, pinned)
 
     async def unload(self, model: str) -> None:
         """Make the slot UNLOADED."""
         if model not in self._slots:
-            raise refusals.unknown_model(model)
+            raise oip.unknown_model(model)
         self._slots[model].state = "UNLOADED"
 
     def slots(self) -> Iterable[DirectSlot]:

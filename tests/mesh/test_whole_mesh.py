@@ -118,6 +118,27 @@ async def test_what_is_not_offered_says_so_alike_at_gateway_and_worker(tmp_path:
                 assert method in text
 
 
+async def test_gateway_and_worker_refuse_in_the_same_words(tmp_path: Path) -> None:
+    async with mesh(tmp_path, workers=1) as m:
+        (worker,) = m.workers.values()
+        async with client.channel(worker.address) as channel:
+            stubs = (m.inference, oip_grpc.GRPCInferenceServiceStub(channel))
+            load = oip.RepositoryModelLoadRequest(model_name="net")
+            load.parameters["config"].string_param = "{}"
+            named = oip.RepositoryIndexRequest(repository_name="models")
+            missing = oip.ModelMetadataRequest(name="nobody")
+            for method, request, code in (
+                ("RepositoryModelLoad", load, grpc.StatusCode.INVALID_ARGUMENT),
+                ("RepositoryIndex", named, grpc.StatusCode.UNIMPLEMENTED),
+                ("ModelMetadata", missing, grpc.StatusCode.NOT_FOUND),
+                ("ModelConfig", oip.ModelConfigRequest(name="nobody"), grpc.StatusCode.NOT_FOUND),
+                ("ModelStatistics", oip.ModelStatisticsRequest(name="nobody"), grpc.StatusCode.NOT_FOUND),
+            ):
+                told = {await _refusal(getattr(stub, method)(request)) for stub in stubs}
+                assert {refused for refused, _ in told} == {code}
+                assert len(told) == 1
+
+
 async def _refusal(call: object) -> tuple[grpc.StatusCode, str]:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await call  # type: ignore[misc]

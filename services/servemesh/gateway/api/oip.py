@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
+from servemesh import oip
 from servemesh.api.oip.v2 import inference_pb2 as pb
 from servemesh.api.oip.v2 import inference_pb2_grpc as pb_grpc
-from servemesh.errors import InvalidError, UnsupportedError
 from servemesh.gateway.domain import repository
 from servemesh.gateway.service.dispatch import Dispatch
 from servemesh.gateway.service.mesh import Mesh
@@ -87,22 +87,22 @@ class OipApi(pb_grpc.GRPCInferenceServiceServicer):
     async def RepositoryIndex(
         self, request: pb.RepositoryIndexRequest, context: Context
     ) -> pb.RepositoryIndexResponse:
-        _refuse_repository(request.repository_name)
+        oip.check_repository(request.repository_name)
         entries = await self._mesh.index(only_ready=request.ready)
         return pb.RepositoryIndexResponse(models=[_index(entry) for entry in entries])
 
     async def RepositoryModelLoad(
         self, request: pb.RepositoryModelLoadRequest, context: Context
     ) -> pb.RepositoryModelLoadResponse:
-        _refuse_repository(request.repository_name)
-        _refuse_overrides(request)
+        oip.check_repository(request.repository_name)
+        oip.check_no_overrides(request.parameters)
         await self._mesh.load(request.model_name)
         return pb.RepositoryModelLoadResponse()
 
     async def RepositoryModelUnload(
         self, request: pb.RepositoryModelUnloadRequest, context: Context
     ) -> pb.RepositoryModelUnloadResponse:
-        _refuse_repository(request.repository_name)
+        oip.check_repository(request.repository_name)
         await self._mesh.unload(request.model_name)
         return pb.RepositoryModelUnloadResponse()
 
@@ -112,22 +112,3 @@ def _index(entry: repository.Entry) -> pb.RepositoryIndexResponse.ModelIndex:
     return pb.RepositoryIndexResponse.ModelIndex(
         name=entry.model, version=version, state=entry.state, reason=entry.reason
     )
-
-
-def _refuse_repository(name: str) -> None:
-    if name:
-        raise UnsupportedError(
-            "'repository_name' specification is not supported: this mesh has one repository, its registry",
-            reason="REPOSITORY_NAME_UNSUPPORTED",
-        )
-
-
-def _refuse_overrides(request: pb.RepositoryModelLoadRequest) -> None:
-    if request.parameters:
-        keys = ", ".join(sorted(request.parameters)[:5])
-        raise InvalidError(
-            f"load parameters are not taken ({keys[:200]}): push files with `servemesh model push` and settings "
-            "with `servemesh deploy`",
-            reason="LOAD_PARAMETERS_UNSUPPORTED",
-            field="parameters",
-        )

@@ -6,8 +6,9 @@ import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass
 
+from servemesh import oip
 from servemesh.errors import MissingError, OverloadedError, UnavailableError
-from servemesh.gateway.domain import activation, texts
+from servemesh.gateway.domain import activation
 from servemesh.gateway.domain.fleet import Fleet, Holding, SlotState
 from servemesh.gateway.service.fleet_view import FleetView
 from servemesh.gateway.service.ports import Catalog, Workers
@@ -105,9 +106,9 @@ class Activator:
         now = asyncio.get_running_loop().time()
         wish = activation.wish(fleet, *key)
         if wish.hopeless:
-            raise texts.not_ready(*key, wish.hopeless)
+            raise oip.not_ready(*key, wish.hopeless)
         if wish.is_unheard_of and self._unknown_until_s.get(key, 0.0) > now:
-            raise texts.unknown_model(*key)
+            raise oip.unknown_model(*key)
         if wish.is_under_way or now - self._asked_s.get(key, float("-inf")) < self._limits.ask_interval_s:
             return
         self._asked_s[key] = now
@@ -118,7 +119,7 @@ class Activator:
                 await self._catalog.demand(*key, timeout_s=self._limits.ask_timeout_s)
         except MissingError:
             self._remember_unknown(key, now + self._limits.unknown_ttl_s)
-            raise texts.unknown_model(*key) from None
+            raise oip.unknown_model(*key) from None
 
     async def _load(self, holding: Holding) -> None:
         try:

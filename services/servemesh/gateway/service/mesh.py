@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from servemesh import oip
 from servemesh.api.oip.v2 import inference_pb2 as pb
 from servemesh.errors import ExpiredError, MissingError, UnavailableError
-from servemesh.gateway.domain import repository, texts
+from servemesh.gateway.domain import repository
 from servemesh.gateway.service.activator import Activator
 from servemesh.gateway.service.fleet_view import FleetView
 from servemesh.gateway.service.ports import Catalog, KnownModel, Workers
@@ -90,7 +91,7 @@ class Mesh:
         if not self._view.fleet.is_ready(model):
             known = await self._catalog.find_model(model, timeout_s=self._limits.ask_timeout_s)
             if known is None:
-                raise texts.unknown_model(model)
+                raise oip.unknown_model(model)
             if not known.is_deployed:
                 await self._catalog.deploy(model, timeout_s=self._limits.ask_timeout_s)
             self._activator.expect(model)
@@ -102,7 +103,7 @@ class Mesh:
         try:
             await self._catalog.undeploy(model, timeout_s=self._limits.ask_timeout_s)
         except MissingError:
-            raise texts.unknown_model(model) from None
+            raise oip.unknown_model(model) from None
         async with _within(self._limits.load_timeout_s, f"'{model}' is still held by a worker"):
             fleet = self._view.fleet
             while repository.ready_version_ids(fleet, model):
@@ -110,7 +111,7 @@ class Mesh:
 
     async def _check_known(self, model: str, version: str) -> None:
         if not await self._catalog.knows(model, version, timeout_s=self._limits.ask_timeout_s):
-            raise texts.unknown_model(model, version)
+            raise oip.unknown_model(model, version)
 
     async def _known_models(self) -> list[KnownModel]:
         try:

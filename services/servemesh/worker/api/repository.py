@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from servemesh import oip
 from servemesh.api.oip.v2 import inference_pb2 as pb
-from servemesh.errors import UnsupportedError
 from servemesh.worker.service.catalog import Catalog
 from servemesh.worker.service.slots import SlotView
 from servemesh.worker.service.statistics import Duration, Statistics
@@ -28,22 +28,22 @@ class RepositoryCalls:
     async def RepositoryIndex(
         self, request: pb.RepositoryIndexRequest, context: Any
     ) -> pb.RepositoryIndexResponse:
-        _check_repository(request.repository_name)
+        oip.check_repository(request.repository_name)
         slots = [slot for slot in self._catalog.slots() if slot.state == "READY" or not request.ready]
         return pb.RepositoryIndexResponse(models=map(_index, slots))
 
     async def RepositoryModelLoad(
         self, request: pb.RepositoryModelLoadRequest, context: Any
     ) -> pb.RepositoryModelLoadResponse:
-        _check_repository(request.repository_name)
-        _check_no_overrides(request)
+        oip.check_repository(request.repository_name)
+        oip.check_no_overrides(request.parameters)
         await self._catalog.load(request.model_name)
         return pb.RepositoryModelLoadResponse()
 
     async def RepositoryModelUnload(
         self, request: pb.RepositoryModelUnloadRequest, context: Any
     ) -> pb.RepositoryModelUnloadResponse:
-        _check_repository(request.repository_name)
+        oip.check_repository(request.repository_name)
         await self._catalog.unload(request.model_name)
         return pb.RepositoryModelUnloadResponse()
 
@@ -53,24 +53,6 @@ class RepositoryCalls:
         slots = self._catalog.slots(request.name, request.version)
         return pb.ModelStatisticsResponse(
             model_stats=[_statistics(slot, slot.statistics) for slot in slots if slot.statistics is not None]
-        )
-
-
-def _check_repository(name: str) -> None:
-    if name:
-        raise UnsupportedError(
-            f"there is one repository, without a name; repository_name is {name[:200]!r}",
-            reason="REPOSITORY_UNKNOWN",
-            repository_name=name[:200],
-        )
-
-
-def _check_no_overrides(request: pb.RepositoryModelLoadRequest) -> None:
-    if request.parameters:
-        raise UnsupportedError(
-            "artifacts and settings come from the registry: load takes no parameters",
-            reason="LOAD_PARAMETERS",
-            parameters=", ".join(sorted(request.parameters))[:200],
         )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from servemesh import oip
 from servemesh.errors import UnavailableError
-from servemesh.worker.domain import refusals
 from servemesh.worker.service.slots import Slots, SlotView
 
 
@@ -14,7 +14,7 @@ class Catalog:
         self._slots = slots
 
     def is_ready(self, model: str, version: str) -> bool:
-        """Whether a call sent now would be run; refusals.unknown_model if there is no such model."""
+        """Whether a call sent now would be run; oip.unknown_model if there is no such model."""
         try:
             self._slots.find(model, version)
         except UnavailableError:
@@ -26,15 +26,15 @@ class Catalog:
         for slot in self.slots(model):
             if version in (str(slot.version_id), *slot.aliases) or (not version and slot.is_default):
                 return slot
-        raise refusals.unknown_model(model, version)
+        raise oip.unknown_model(model, version)
 
     def slots(self, model: str = "", version: str = "") -> list[SlotView]:
-        """Return the slots of one model or of all; refusals.unknown_model if there is none of that name."""
+        """Return the slots of one model or of all; oip.unknown_model if there is none of that name."""
         if version:
             return [self.slot(model, version)]
         slots = [slot for slot in self._slots.slots() if model in ("", slot.model)]
         if model and not slots:
-            raise refusals.unknown_model(model)
+            raise oip.unknown_model(model)
         return slots
 
     async def load(self, model: str, version: str = "") -> SlotView:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from servemesh import names
+from servemesh import names, oip
 from servemesh.errors import MissingError
 from servemesh.worker.domain import addressing, refusals
 from servemesh.worker.domain.addressing import Key, LateName
@@ -86,7 +86,7 @@ class Residency:
         resident = self._table.get(key) or self._late_resident(key)
         if resident is None:
             name = self._get_name(model, version or pinned)
-            raise refusals.model_not_ready(model, version, self._slots[name].state)
+            raise oip.not_ready(model, version, self._slots[name].state)
         self._uses += 1
         resident.used = self._uses
         return resident.slot
@@ -106,7 +106,7 @@ class Residency:
         """Make every Version of the model not resident, until a call asks for it. Calls under way are finished."""
         mine = [slot.name for slot in self._slots.values() if slot.assigned.version.model == model]
         if not mine:
-            raise refusals.unknown_model(model)
+            raise oip.unknown_model(model)
         for name in mine:
             self.park(name)
         with self.changes.watched() as changed:
@@ -217,7 +217,7 @@ class Residency:
     def _get_name(self, model: str, version: str) -> str:
         name = self._held.get((model, version))
         if name is None:
-            raise refusals.unknown_model(model, version)
+            raise oip.unknown_model(model, version)
         return name
 
     async def _made_ready(self, name: str) -> None:

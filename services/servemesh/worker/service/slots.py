@@ -87,14 +87,14 @@ class Slots(Protocol):
         """Return the slot that answers a call, without waiting.
 
         `version` is a version id, an alias or empty; `pinned` is the version id that the edge chose for a call
-        that names none. Raises refusals.unknown_model or refusals.model_not_ready.
+        that names none. Raises oip.unknown_model or oip.not_ready.
         """
 
     async def ready(self, model: str, version: str, pinned: str = "") -> ReadySlot:
         """Like `find`, but load the Version first if it is assigned and not resident."""
 
     async def unload(self, model: str) -> None:
-        """Make every Version of the model not resident. Raises refusals.unknown_model."""
+        """Make every Version of the model not resident. Raises oip.unknown_model."""
 
     def slots(self) -> Iterable[SlotView]:
         """Return every slot, ordered by model and version."""
