@@ -16,6 +16,7 @@ from servemesh.client.results import (
     Worker,
 )
 from servemesh.client.retries import RetryPolicy
+from servemesh.client.streaming import InferRequest
 from servemesh.client.sync_client import Client
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "AsyncClient",
     "Client",
     "Deployment",
+    "InferRequest",
     "InferResult",
     "Model",
     "RetryPolicy",

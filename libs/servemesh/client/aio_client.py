@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -17,8 +17,10 @@ from servemesh.client.attempts import DEFAULT_ADDRESS, Addresses
 from servemesh.client.awaiting import AwaitingRunner
 from servemesh.client.inference import Parameter
 from servemesh.client.retries import RetryPolicy
+from servemesh.client.streaming import AHEAD_MAX, InferRequest
 from servemesh.client.sync_client import CALL_S, TRANSFER_S, silent
 from servemesh.client.transfers import Progress
+from servemesh.errors import ServemeshError
 
 
 class AsyncClient:
@@ -59,6 +61,16 @@ class AsyncClient:
         """As `Client.infer`."""
         message = inference.request(model, inputs, version=version, outputs=outputs, parameters=parameters)
         return await self._runner.run(inference.infer(message), timeout_s)
+
+    def infer_stream(
+        self,
+        requests: Iterable[InferRequest] | AsyncIterable[InferRequest],
+        *,
+        ahead_max: int = AHEAD_MAX,
+        timeout_s: float | None = None,
+    ) -> AsyncGenerator[results.InferResult | ServemeshError, None]:
+        """As `Client.infer_stream`; close the generator (contextlib.aclosing) when leaving it early."""
+        return self._runner.stream(requests, ahead_max, timeout_s)
 
     async def inputs(
         self, model: str, *, version: str | int = "", timeout_s: float = CALL_S

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
 from typing import Any, TypeVar
 
 import grpc
 
-from servemesh.client import attempts
+from servemesh.api.oip.v2 import inference_pb2 as pb
+from servemesh.client import attempts, streaming
 from servemesh.client.attempts import Addresses, Attempt, Finished, Outcome, advance
+from servemesh.client.results import InferResult
 from servemesh.client.retries import RetryPolicy
 from servemesh.client.steps import Call, Operation, Pause, Receive, Send, Step, Work, method_of
-from servemesh.errors import ServemeshError
+from servemesh.client.streaming import InferRequest, Window
+from servemesh.errors import ServemeshError, UnavailableError
 
 T = TypeVar("T")
 
@@ -101,6 +104,50 @@ class AwaitingRunner:
         finally:
             call.cancel()
 
+    async def stream(
+        self,
+        requests: Iterable[InferRequest] | AsyncIterable[InferRequest],
+        ahead_max: int,
+        timeout_s: float | None,
+    ) -> AsyncGenerator[InferResult | ServemeshError, None]:
+        """Send the requests on one stream and give the outcomes in their order."""
+        window, outgoing = Window(ahead_max), asyncio.Queue[Any]()
+        source, address = _each(requests), self._addresses.current()
+        method = self._channel(address).stream_stream(
+            streaming.METHOD,
+            request_serializer=pb.ModelInferRequest.SerializeToString,
+            response_deserializer=pb.ModelStreamInferResponse.FromString,
+        )
+        with attempts.traced(pb.ModelInferRequest) as headers:
+            call = method(_taken_from(outgoing), timeout=timeout_s, metadata=headers)
+        try:
+            has_more = True
+            while has_more or window:
+                while has_more and window.has_room():
+                    request = await anext(source, None)
+                    message = window.opened(request) if request else None
+                    has_more = request is not None
+                    if message is not None or not has_more:
+                        outgoing.put_nowait(message)
+                for outcome in window.finished():
+                    yield outcome
+                if window:
+                    answer = await call.read()
+                    if answer is grpc.aio.EOF:
+                        raise await self._end_of(call, address)
+                    window.arrived(answer)
+                    for outcome in window.finished():
+                        yield outcome
+        except grpc.aio.AioRpcError as error:
+            raise attempts.typed_error(error, address) from error
+        finally:
+            call.cancel()
+
+    async def _end_of(self, call: Any, address: str) -> ServemeshError:
+        if await call.code() is grpc.StatusCode.OK:
+            return streaming.ended_early()
+        return UnavailableError(await call.details() or "the stream broke", reason="STREAM_ENDED")
+
     async def _is_open(self, address: str) -> bool:
         """Whether to send to `address`: False if it does not let us connect and there are others."""
         if len(self._addresses) == 1:
@@ -135,3 +182,19 @@ async def _read(step: Send) -> AsyncIterator[Any]:
     requests, end = step.requests(), object()
     while (request := await asyncio.to_thread(next, requests, end)) is not end:
         yield request
+
+
+async def _each(
+    requests: Iterable[InferRequest] | AsyncIterable[InferRequest],
+) -> AsyncGenerator[InferRequest, None]:
+    if isinstance(requests, AsyncIterable):
+        async for request in requests:
+            yield request
+    else:
+        for request in requests:
+            yield request
+
+
+async def _taken_from(outgoing: asyncio.Queue[Any]) -> AsyncIterator[Any]:
+    while (message := await outgoing.get()) is not None:
+        yield message

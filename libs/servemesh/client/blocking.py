@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import queue
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import grpc
 
-from servemesh.client import attempts
+from servemesh.api.oip.v2 import inference_pb2 as pb
+from servemesh.client import attempts, streaming
 from servemesh.client.attempts import Addresses, Attempt, Finished, Outcome, advance
+from servemesh.client.results import InferResult
 from servemesh.client.retries import RetryPolicy
 from servemesh.client.steps import Call, Operation, Pause, Receive, Send, Step, Work, method_of
+from servemesh.client.streaming import InferRequest, Window
 from servemesh.errors import ServemeshError
 
 T = TypeVar("T")
@@ -97,6 +101,40 @@ class BlockingRunner:
                     responses.cancel()
         except grpc.RpcError as error:
             raise attempts.typed_error(error, attempt.address) from error
+
+    def stream(
+        self, requests: Iterable[InferRequest], ahead_max: int, timeout_s: float | None
+    ) -> Iterator[InferResult | ServemeshError]:
+        """Send the requests on one stream and give the outcomes in their order."""
+        window, outgoing = Window(ahead_max), queue.SimpleQueue[Any]()
+        source, address = iter(requests), self._addresses.current()
+        method = self._channel(address).stream_stream(
+            streaming.METHOD,
+            request_serializer=pb.ModelInferRequest.SerializeToString,
+            response_deserializer=pb.ModelStreamInferResponse.FromString,
+        )
+        with attempts.traced(pb.ModelInferRequest) as headers:
+            answers = method(iter(outgoing.get, None), timeout=timeout_s, metadata=headers)
+        try:
+            has_more = True
+            while has_more or window:
+                while has_more and window.has_room():
+                    request = next(source, None)
+                    message = window.opened(request) if request else None
+                    has_more = request is not None
+                    if message is not None or not has_more:
+                        outgoing.put(message)
+                yield from window.finished()
+                if window:
+                    window.arrived(next(answers))
+                    yield from window.finished()
+        except grpc.RpcError as error:
+            raise attempts.typed_error(error, address) from error
+        except StopIteration:
+            raise streaming.ended_early() from None
+        finally:
+            outgoing.put(None)  # lets gRPC's own thread end
+            answers.cancel()
 
     def _is_open(self, address: str) -> bool:
         """Whether to send to `address`: False if it does not let us connect and there are others."""

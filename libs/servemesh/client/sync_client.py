@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +17,9 @@ from servemesh.client.attempts import DEFAULT_ADDRESS, Addresses
 from servemesh.client.blocking import BlockingRunner
 from servemesh.client.inference import Parameter
 from servemesh.client.retries import RetryPolicy
+from servemesh.client.streaming import AHEAD_MAX, InferRequest
 from servemesh.client.transfers import Progress
+from servemesh.errors import ServemeshError
 
 CALL_S = 30.0
 TRANSFER_S = 3600.0
@@ -75,6 +77,22 @@ class Client:
         """
         message = inference.request(model, inputs, version=version, outputs=outputs, parameters=parameters)
         return self._runner.run(inference.infer(message), timeout_s)
+
+    def infer_stream(
+        self,
+        requests: Iterable[InferRequest],
+        *,
+        ahead_max: int = AHEAD_MAX,
+        timeout_s: float | None = None,
+    ) -> Iterator[results.InferResult | ServemeshError]:
+        """Run many requests over one stream and give one outcome for each, in the order of the requests.
+
+        A request that fails has its error as its outcome, not raised, and the stream goes on. Up to
+        `ahead_max` requests are read and sent before the first outcome is given; 1 if a request depends on
+        the outcome before it. `timeout_s` is the time for all of them. UnavailableError: the stream broke;
+        requests without an outcome may have run.
+        """
+        return self._runner.stream(requests, ahead_max, timeout_s)
 
     def inputs(
         self, model: str, *, version: str | int = "", timeout_s: float = CALL_S

@@ -18,23 +18,13 @@ from servemesh import errors
 from servemesh.errors import ServemeshError
 from servemesh.observe import names, traces
 from servemesh.observe.calls import calls_of
-from servemesh.rpc.statuses import CODE_OF, MESSAGE_CHARS_MAX, from_rpc_error
+from servemesh.rpc.statuses import MESSAGE_CHARS_MAX, code_of, from_rpc_error
 
 DOMAIN = "servemesh.dev"
 PUSHBACK_KEY = "grpc-retry-pushback-ms"
 METADATA_CHARS_MAX = 500
 
 _log = logging.getLogger(__name__)
-
-
-def code_of(error: BaseException) -> grpc.StatusCode:
-    """Return the status code that a caller gets for `error`."""
-    if isinstance(error, asyncio.CancelledError):
-        return grpc.StatusCode.CANCELLED
-    for kind in type(error).__mro__:
-        if kind in CODE_OF:
-            return CODE_OF[kind]
-    return grpc.StatusCode.INTERNAL
 
 
 def guarded(call: Any, method: str, *, pushback: bool) -> Any:

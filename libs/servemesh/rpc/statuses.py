@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 import grpc
@@ -25,17 +26,27 @@ CODE_OF: dict[type[ServemeshError], grpc.StatusCode] = {
     errors.DamagedError: grpc.StatusCode.DATA_LOSS,
     errors.ExpiredError: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
-_KIND_OF = {code: kind for kind, code in CODE_OF.items()}
+KIND_OF = {code: kind for kind, code in CODE_OF.items()}
 # A server that stops answers CANCELLED to calls it had accepted: another worker can take them.
-_KIND_OF[grpc.StatusCode.CANCELLED] = errors.UnavailableError
+KIND_OF[grpc.StatusCode.CANCELLED] = errors.UnavailableError
 
 _ADDRESS = re.compile("(ipv4|ipv6|unix|dns):")
+
+
+def code_of(error: BaseException) -> grpc.StatusCode:
+    """Return the status code that a caller gets for `error`."""
+    if isinstance(error, asyncio.CancelledError):
+        return grpc.StatusCode.CANCELLED
+    for kind in type(error).__mro__:
+        if kind in CODE_OF:
+            return CODE_OF[kind]
+    return grpc.StatusCode.INTERNAL
 
 
 def from_rpc_error(error: grpc.aio.AioRpcError) -> ServemeshError:
     """Return the typed error that the server raised, read back from code, ErrorInfo and RetryInfo."""
     code = error.code()
-    kind = _KIND_OF.get(code, ServemeshError)
+    kind = KIND_OF.get(code, ServemeshError)
     status = _status_of(error)
     if status is None:
         return kind(_bare_message(error), reason=_bare_reason(code))

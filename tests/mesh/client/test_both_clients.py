@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import grpc
@@ -12,8 +12,9 @@ import pytest
 
 from servemesh.api.oip.v2 import inference_pb2 as pb
 from servemesh.api.oip.v2 import inference_pb2_grpc as pb_grpc
-from servemesh.client import AsyncClient, Client, RetryPolicy
-from servemesh.errors import ExpiredError, InvalidError, ServemeshError, UnavailableError
+from servemesh.client import AsyncClient, Client, InferRequest, RetryPolicy
+from servemesh.errors import ExpiredError, InvalidError, MissingError, ServemeshError, UnavailableError
+from servemesh.rpc import stream_errors
 from servemesh.rpc.edge import to_status
 
 Answer = Callable[[], Awaitable[None]]
@@ -41,6 +42,31 @@ class ScriptedModel(pb_grpc.GRPCInferenceServiceServicer):
         response.raw_output_contents.append((x * 2).tobytes())
         return response
 
+    async def ModelStreamInfer(
+        self, requests: AsyncIterator[pb.ModelInferRequest], context: Any
+    ) -> AsyncIterator[pb.ModelStreamInferResponse]:
+        """Answers two at a time, the later first; `broken` ends the stream."""
+        held: list[pb.ModelStreamInferResponse] = []
+        async for request in requests:
+            if request.model_name == "broken":
+                return
+            response = await self.ModelInfer(request, context)
+            answer = pb.ModelStreamInferResponse(infer_response=response)
+            if request.model_name == "refused":
+                error = MissingError(
+                    "Request for unknown model: 'refused' is not found", reason="MODEL_UNKNOWN"
+                )
+                answer = pb.ModelStreamInferResponse(
+                    error_message=error.message, infer_response=pb.ModelInferResponse(id=request.id)
+                )
+                stream_errors.mark(answer.infer_response, error)
+            held.append(answer)
+            if len(held) == 2:
+                yield held.pop()
+                yield held.pop()
+        for answer in held:
+            yield answer
+
 
 class Blocking:
     """`Client` behind the face of `AsyncClient`, so that one suite covers both."""
@@ -56,6 +82,14 @@ class Blocking:
 
     async def infer(self, *arguments: Any, **options: Any) -> Any:
         return await asyncio.to_thread(self._client.infer, *arguments, **options)
+
+    async def infer_stream(self, *arguments: Any, **options: Any) -> AsyncIterator[Any]:
+        outcomes = self._client.infer_stream(*arguments, **options)
+        try:
+            while (outcome := await asyncio.to_thread(next, outcomes, None)) is not None:
+                yield outcome
+        finally:
+            await asyncio.to_thread(outcomes.close)  # type: ignore[attr-defined]
 
 
 @pytest.fixture(params=[Blocking, AsyncClient])
@@ -135,3 +169,55 @@ async def test_where_nobody_answers_the_address_is_named(client_type: Any):
         with pytest.raises(UnavailableError, match=r"127\.0\.0\.1:9") as raised:
             await client.infer("m", INPUT)
     assert raised.value.reason == "NO_ANSWER"
+
+
+def asks(*models: str) -> list[InferRequest]:
+    """One request each, whose input is its number."""
+    return [
+        InferRequest(model=model, inputs={"x": np.array([[number]], dtype=np.float32)})
+        for number, model in enumerate(models)
+    ]
+
+
+async def test_a_stream_answers_in_the_order_of_its_requests(client_type: Any, model: ScriptedModel):
+    async with serving(model) as address, client_type(address) as client:
+        results = [result async for result in client.infer_stream(asks(*"m" * 51), ahead_max=4)]
+    assert [float(result["y"][0, 0]) for result in results] == [2.0 * number for number in range(51)]
+
+
+async def test_a_request_that_fails_leaves_the_stream_whole(client_type: Any, model: ScriptedModel):
+    requests = asks("m", "refused", "m", "m")
+    requests[2] = InferRequest(model="m", inputs={"x": np.array([1j])})
+    async with serving(model) as address, client_type(address) as client:
+        outcomes = [outcome async for outcome in client.infer_stream(requests)]
+    assert [type(outcome).__name__ for outcome in outcomes] == [
+        "InferResult",
+        "MissingError",
+        "InvalidError",
+        "InferResult",
+    ]
+    assert outcomes[1].reason == "MODEL_UNKNOWN"
+
+
+async def test_a_stream_that_breaks_is_an_error(client_type: Any, model: ScriptedModel):
+    async with serving(model) as address, client_type(address) as client:
+        with pytest.raises(UnavailableError) as raised:
+            async for _ in client.infer_stream(asks("m", "m", "broken", "m")):
+                pass
+    assert raised.value.reason == "STREAM_ENDED"
+
+
+async def test_where_nobody_answers_a_stream_says_so(client_type: Any):
+    async with client_type("127.0.0.1:9") as client:
+        with pytest.raises(UnavailableError) as raised:
+            async for _ in client.infer_stream(asks("m")):
+                pass
+    assert raised.value.reason == "NO_ANSWER"
+
+
+async def test_a_stream_can_be_left_early(client_type: Any, model: ScriptedModel):
+    async with serving(model) as address, client_type(address) as client:
+        async with aclosing(client.infer_stream(asks(*"m" * 20), ahead_max=4)) as outcomes:
+            async for _ in outcomes:
+                break
+        assert float((await client.infer("m", INPUT))["y"][0, 0]) == 2.0

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from servemesh import errors
-from servemesh.rpc.edge import PUSHBACK_KEY, code_of, to_status
-from servemesh.rpc.statuses import CODE_OF, from_rpc_error
+from servemesh.rpc.edge import PUSHBACK_KEY, to_status
+from servemesh.rpc.statuses import CODE_OF, code_of, from_rpc_error
 
 texts = st.text(max_size=100)
 

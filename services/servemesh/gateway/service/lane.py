@@ -12,6 +12,7 @@ from servemesh.gateway.domain.fleet import Holding, SlotState
 from servemesh.gateway.service.activator import Activator
 from servemesh.gateway.service.fleet_view import FleetView
 from servemesh.gateway.service.ports import Workers, WorkerStream
+from servemesh.rpc import stream_errors
 
 Answers = asyncio.Queue[pb.ModelStreamInferResponse | None]
 
@@ -150,9 +151,8 @@ class Lane:
 
 def refusal(request: pb.ModelInferRequest, error: ServemeshError) -> pb.ModelStreamInferResponse:
     """Return the answer that tells the client what went wrong with this request."""
-    return pb.ModelStreamInferResponse(
-        error_message=error.message,
-        infer_response=pb.ModelInferResponse(
-            model_name=request.model_name, model_version=request.model_version, id=request.id
-        ),
+    response = pb.ModelInferResponse(
+        model_name=request.model_name, model_version=request.model_version, id=request.id
     )
+    stream_errors.mark(response, error)
+    return pb.ModelStreamInferResponse(error_message=error.message, infer_response=response)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from servemesh.api.oip.v2 import inference_pb2 as pb
 from servemesh.errors import ServemeshError
+from servemesh.rpc import stream_errors
 from servemesh.tensors import datatypes, raw
 from servemesh.worker.domain.parameters import EMPTY_FINAL_RESPONSE
 from servemesh.worker.service.inference import Answer
@@ -37,6 +38,6 @@ def stream_response(answer: Answer, request: pb.ModelInferRequest) -> pb.ModelSt
 
 def stream_error(error: ServemeshError, request_id: str) -> pb.ModelStreamInferResponse:
     """Return what tells a stream that one of its requests failed."""
-    return pb.ModelStreamInferResponse(
-        error_message=error.message, infer_response=pb.ModelInferResponse(id=request_id)
-    )
+    response = pb.ModelInferResponse(id=request_id)
+    stream_errors.mark(response, error)
+    return pb.ModelStreamInferResponse(error_message=error.message, infer_response=response)
