@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from servemesh.api.oip.v2 import inference_pb2 as pb
-from servemesh.errors import MissingError, UnavailableError
+from servemesh.errors import ExpiredError, MissingError, UnavailableError
 from servemesh.gateway.domain.fleet import Fleet, Slot, SlotState, Worker
 from servemesh.gateway.service.fleet_view import LiveFleet
 from servemesh.gateway.service.ports import KnownModel, Metadata
@@ -46,6 +46,7 @@ class MemoryWorkers:
         self.down: set[str] = set()
         self.answered: list[tuple[str, str]] = []
         self.loads: list[tuple[str, str, int]] = []
+        self.load_is_slow = False  # it goes on in the worker, but not within the caller's patience
         self.statistics: dict[str, list[pb.ModelStatistics]] = {}
         self.streams_cut_after: dict[str, int] = {}
 
@@ -80,6 +81,8 @@ class MemoryWorkers:
     async def load_slot(self, address: str, model: str, version_id: int, *, timeout_s: float) -> None:
         self._reach(address)
         self.loads.append((address, model, version_id))
+        if self.load_is_slow:
+            raise ExpiredError("Deadline Exceeded")
         workers = [
             replace(worker, slots=tuple(replace(slot, state=SlotState.READY) for slot in worker.slots))
             if worker.address == address

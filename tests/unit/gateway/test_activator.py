@@ -35,6 +35,20 @@ async def test_a_worker_that_is_assigned_the_model_is_told_to_load_it_although_t
     assert workers.loads == [("worker-1:1", "digits", 1)]
 
 
+async def test_a_load_that_takes_longer_than_one_question_to_the_worker_is_awaited():
+    fleet = FleetTable(a_worker("worker-1", a_slot(state=SlotState.UNLOADED)))
+    workers = MemoryWorkers(fleet)
+    workers.load_is_slow = True
+    activator = an_activator(fleet, workers, MemoryCatalog())
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        call = group.create_task(activator.holdings("digits", ""))
+        while not workers.loads:
+            await asyncio.sleep(0)
+        fleet.set(a_worker("worker-1", a_slot(state=SlotState.LOADING)))
+        fleet.set(a_worker("worker-1", a_slot()))
+    assert len(call.result()) == 1
+
+
 async def test_a_model_that_nobody_is_assigned_is_demanded_and_awaited():
     fleet = FleetTable(a_worker("worker-1"))
     catalog = MemoryCatalog(DIGITS)

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from servemesh import oip
-from servemesh.errors import MissingError, OverloadedError, UnavailableError
+from servemesh.errors import ExpiredError, MissingError, OverloadedError, UnavailableError
 from servemesh.gateway.domain import activation
 from servemesh.gateway.domain.fleet import Fleet, Holding, SlotState
 from servemesh.gateway.service.fleet_view import FleetView
@@ -129,8 +129,8 @@ class Activator:
                 holding.slot.version_id,
                 timeout_s=self._limits.ask_timeout_s,
             )
-        except (MissingError, UnavailableError):
-            # The worker has changed its mind or died meanwhile: the fleet will say so, look again then.
+        except (MissingError, UnavailableError, ExpiredError):
+            # The worker has changed its mind, died, or is at it for longer: the fleet will say so, look again.
             return
 
     def _remember_unknown(self, key: Key, until_s: float) -> None:
