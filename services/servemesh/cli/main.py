@@ -37,12 +37,22 @@ def main() -> None:
     try:
         app()
     except SystemExit as stop:
-        sys.exit(EXIT_USAGE if stop.code == _CLICK_USAGE else stop.code)
+        if stop.code != _CLICK_USAGE:
+            raise
+        if "--json" in sys.argv:
+            output.print_json({"error": {"reason": "USAGE", "message": _complaint(stop), "metadata": {}}})
+        sys.exit(EXIT_USAGE)
     except ServemeshError as error:
         output.print_error(error, as_json="--json" in sys.argv)
         sys.exit(EXIT_USAGE if _is_usage(error) else EXIT_REFUSED)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _complaint(stop: SystemExit) -> str:
+    """Return what the parser of the command line has just said on stderr."""
+    said = getattr(stop.__context__, "format_message", None)
+    return str(said()) if said else "wrong usage"
 
 
 def _is_usage(error: ServemeshError) -> bool:
