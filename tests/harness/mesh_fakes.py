@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from servemesh.api.oip.v2 import inference_pb2 as pb
-from servemesh.errors import ExpiredError, MissingError, UnavailableError
+from servemesh.errors import ExpiredError, MissingError, ServemeshError, UnavailableError
 from servemesh.gateway.domain.fleet import Fleet, Slot, SlotState, Worker
 from servemesh.gateway.service.fleet_view import LiveFleet
 from servemesh.gateway.service.ports import KnownModel, Metadata
@@ -49,6 +49,7 @@ class MemoryWorkers:
         self.load_is_slow = False  # it goes on in the worker, but not within the caller's patience
         self.statistics: dict[str, list[pb.ModelStatistics]] = {}
         self.streams_cut_after: dict[str, int] = {}
+        self.streams_refused: dict[str, ServemeshError] = {}
 
     async def infer(
         self, address: str, request: pb.ModelInferRequest, *, timeout_s: float, metadata: Metadata = ()
@@ -108,6 +109,8 @@ class MemoryStream:
         self._requests.put_nowait(request)
 
     async def read(self) -> pb.ModelStreamInferResponse | None:
+        if self._address in self._workers.streams_refused:
+            raise self._workers.streams_refused[self._address]
         left = self._workers.streams_cut_after.get(self._address)
         if left == 0:
             raise UnavailableError("the worker was killed")

@@ -4,7 +4,10 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 
+import pytest
+
 from servemesh.api.oip.v2 import inference_pb2 as pb
+from servemesh.errors import InvalidError, OverloadedError
 from servemesh.gateway.service.activator import ActivationLimits, Activator
 from servemesh.gateway.service.streams import StreamLimits, Streams
 from tests.harness.mesh_fakes import FleetTable, MemoryCatalog, MemoryWorkers, a_slot, a_worker
@@ -60,6 +63,26 @@ async def test_a_request_that_no_worker_can_answer_fails_after_the_allowed_attem
         ("1", False),
         ("2", True),
     ]
+
+
+async def test_requests_on_a_stream_that_a_worker_refuses_are_answered_with_its_reason_and_the_rest_goes_on():
+    fleet = FleetTable(a_worker("worker-1", a_slot("a")), a_worker("worker-2", a_slot("b")))
+    workers = MemoryWorkers(fleet)
+    workers.streams_refused = {"worker-1:1": OverloadedError("8 calls are in flight here, the limit")}
+    answers = await answers_of(streams_over(fleet, workers), ("a", "1"), ("b", "2"))
+    by_id = {answer.infer_response.id: answer.error_message for answer in answers}
+    assert by_id == {"1": "8 calls are in flight here, the limit", "2": ""}
+
+
+async def test_a_stream_whose_requests_cannot_be_read_ends_with_the_error_that_says_why():
+    async def malformed() -> AsyncIterator[pb.ModelInferRequest]:
+        yield pb.ModelInferRequest(model_name="a", id="1")
+        raise InvalidError("the request's 3 bytes are not the message this method takes")
+
+    fleet = FleetTable(a_worker("worker-1", a_slot("a")))
+    with pytest.raises(InvalidError, match="3 bytes"):
+        async for _ in streams_over(fleet, MemoryWorkers(fleet)).serve(malformed()):
+            pass
 
 
 async def test_a_stream_with_more_models_than_allowed_refuses_the_rest():

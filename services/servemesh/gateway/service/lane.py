@@ -96,7 +96,7 @@ class Lane:
                 await self._read(stream)
                 writing.cancel()
                 watching.cancel()
-        except* UnavailableError as errors:
+        except* ServemeshError as errors:
             self._avoided = address
             raise errors.exceptions[0] from None
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 
 from servemesh.api.oip.v2 import inference_pb2 as pb
-from servemesh.errors import OverloadedError
+from servemesh.errors import OverloadedError, ServemeshError
 from servemesh.gateway.service.activator import Activator
 from servemesh.gateway.service.fleet_view import FleetView
 from servemesh.gateway.service.lane import Answers, Lane, refusal
@@ -45,17 +45,23 @@ class Streams:
     async def serve(
         self, requests: AsyncIterator[pb.ModelInferRequest]
     ) -> AsyncGenerator[pb.ModelStreamInferResponse, None]:
-        """Yield the answer to every request; a request that fails is answered with its error."""
+        """Yield the answer to every request; a request that fails is answered with its error.
+
+        Raises what `requests` raises: of what cannot be read, nobody knows which model it is for.
+        """
         answers: Answers = asyncio.Queue(self._limits.answers_max)
-        async with asyncio.TaskGroup() as group:
-            feeding = group.create_task(self._feed(requests, answers))
-            try:
-                while (answer := await answers.get()) is not None:
-                    yield answer
-            except GeneratorExit:
-                return  # the client has left; a TaskGroup would wrap what it did not expect
-            finally:
-                feeding.cancel()
+        try:
+            async with asyncio.TaskGroup() as group:
+                feeding = group.create_task(self._feed(requests, answers))
+                try:
+                    while (answer := await answers.get()) is not None:
+                        yield answer
+                except GeneratorExit:
+                    return  # the client has left; a TaskGroup would wrap what it did not expect
+                finally:
+                    feeding.cancel()
+        except* ServemeshError as errors:
+            raise _first(errors) from None
 
     async def _feed(self, requests: AsyncIterator[pb.ModelInferRequest], answers: Answers) -> None:
         """Hand each request to its lane; end the answers when every lane has ended."""
@@ -86,6 +92,11 @@ class Streams:
             attempts_max=self._limits.attempts_max,
             chance=self._chance,
         )
+
+
+def _first(errors: BaseExceptionGroup[ServemeshError]) -> ServemeshError:
+    first = errors.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 def _too_many_lanes(lanes_max: int) -> OverloadedError:
