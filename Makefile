@@ -71,3 +71,4 @@ bench: setup ## Time a tiny model, straight at a worker and through the mesh
 
 clean: ## Remove everything that make has built
 	rm -rf $(VENV) gen .cache dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find bench examples libs services tests -name __pycache__ -prune -exec rm -rf {} +
