@@ -78,12 +78,16 @@ class Caller:
                 self.slowest_s = max(self.slowest_s, time.monotonic() - start_s)
 
 
+def slots_of(mesh: DemoMesh) -> list[tuple[str, str]]:
+    return [(slot["model"], slot["state"]) for worker in mesh.status()["workers"] for slot in worker["slots"]]
+
+
 def test_every_process_and_slot_is_listed(user_mesh: DemoMesh):
     status = user_mesh.status()
     assert {process["name"] for process in status["processes"]} == set(PROCESSES)
     assert all(psutil.pid_exists(process["pid"]) for process in status["processes"])
-    slots = [(slot["model"], slot["state"]) for worker in status["workers"] for slot in worker["slots"]]
-    assert slots == [("digits", "READY")] * 2
+    # The deployment is READY as soon as one worker has it.
+    blocking_until(lambda: slots_of(user_mesh) == [("digits", "READY")] * 2, 20)
 
 
 def test_a_pushed_model_answers(user_mesh: DemoMesh, digits: Digits):
