@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -192,3 +192,57 @@ async def test_a_path_that_leaves_the_folder_is_refused(tmp_path: Path) -> None:
                 pass
         assert left_over(tmp_path) == []
     assert not (tmp_path / "cache" / "out").exists()
+
+
+class OnTheWay(MemoryStore):
+    """A store from which nothing arrives until it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+        self.let = asyncio.Event()
+
+    async def fetch_file(self, key: str, path: Path, *, sha256: str, size_bytes: int) -> None:
+        self.asked += 1
+        await self.let.wait()
+        await super().fetch_file(key, path, sha256=sha256, size_bytes=size_bytes)
+
+
+async def test_versions_that_arrive_at_the_same_time_keep_to_the_bound_together(tmp_path: Path) -> None:
+    slow = OnTheWay()
+    versions = [await a_version(slow, tmp_path, seed=seed) for seed in range(4)]
+    size_bytes_max = int(versions[0].size_bytes * 1.5)
+
+    async def held(cache: DiskCache, version: Version) -> str:
+        try:
+            async with cache.holding(version):
+                return "held"
+        except OverloadedError as error:
+            return error.reason
+
+    async with a_cache(tmp_path, slow, size_bytes_max) as cache, asyncio.TaskGroup() as group:
+        calls = [group.create_task(held(cache, version)) for version in versions]
+        while slow.asked + sum(call.done() for call in calls) < 4:
+            await asyncio.sleep(0)
+        assert slow.asked == 1
+        slow.let.set()
+    assert sorted(call.result() for call in calls) == ["CACHE_FULL"] * 3 + ["held"]
+
+
+async def test_whoever_holds_a_version_has_it_although_others_look_for_room(tmp_path: Path) -> None:
+    store = MemoryStore()
+    first, second = [await a_version(store, tmp_path, seed) for seed in range(2)]
+
+    async def held(cache: DiskCache, version: Version, turns: int) -> None:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        with suppress(OverloadedError):  # the other one is held
+            async with cache.holding(version) as path:
+                await cache.used_bytes()
+                assert (path / "model.onnx").exists()
+
+    async with a_cache(tmp_path, store, size_bytes_max=int(first.size_bytes * 1.5)) as cache:
+        for turns in range(120):
+            async with asyncio.TaskGroup() as group:
+                group.create_task(held(cache, first if turns % 2 else second, 0))
+                group.create_task(held(cache, second if turns % 2 else first, turns // 2))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,12 +22,14 @@ class Entry:
 
 
 def entries(artifacts: Path) -> list[Entry]:
-    """Return what is in the cache."""
-    return [
-        Entry(digest=folder.name, size_bytes=_size_bytes(folder), used_at_s=folder.stat().st_mtime)
-        for folder in artifacts.iterdir()
-        if folder.is_dir() and not folder.is_symlink()
-    ]
+    """Return what is in the cache, without what leaves it meanwhile."""
+    found = []
+    for folder in artifacts.iterdir():
+        with suppress(FileNotFoundError):
+            if folder.is_dir() and not folder.is_symlink():
+                size_bytes, used_at_s = _size_bytes(folder), folder.stat().st_mtime
+                found.append(Entry(digest=folder.name, size_bytes=size_bytes, used_at_s=used_at_s))
+    return found
 
 
 def is_intact(folder: Path, version: Version) -> bool:

@@ -6,9 +6,10 @@ import asyncio
 import errno
 import os
 import shutil
+import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol, TypeVar
@@ -54,6 +55,8 @@ class DiskCache:
         self._holders: dict[str, int] = {}
         self._arriving_bytes: dict[str, int] = {}
         self._arrivals = 0
+        self._room = asyncio.Lock()  # who looks for room finds what others have reserved
+        self._eviction = threading.Lock()  # what is held is not evicted, what is evicted is not held
 
     @classmethod
     @asynccontextmanager
@@ -77,7 +80,8 @@ class DiskCache:
         """Offer the folder of a Version, fetched and verified; it is not evicted during the block."""
         digest = version.sha256
         blob_key(digest)  # a digest is the only thing that becomes a path
-        self._holders[digest] = self._holders.get(digest, 0) + 1
+        with self._eviction:  # for no longer than it takes to rename a folder
+            self._holders[digest] = self._holders.get(digest, 0) + 1
         try:
             async with self._locks.setdefault(digest, asyncio.Lock()):
                 folder = self._artifacts / digest
@@ -96,8 +100,9 @@ class DiskCache:
         self._arrivals += 1
         arriving = self._incoming / f"{version.sha256}.{self._arrivals}"
         try:
-            await self._make_room(version)
-            self._arriving_bytes[version.sha256] = version.size_bytes
+            async with self._room:
+                await self._make_room(version)
+                self._arriving_bytes[version.sha256] = version.size_bytes
             await self._call(lambda: arriving.mkdir(mode=0o700))
             for file in version.files:
                 path = arriving / _relative(version, file.path)
@@ -125,7 +130,7 @@ class DiskCache:
 
     async def _make_room(self, version: Version) -> None:
         """Evict what is not held, least recently used first, until the Version fits; else OverloadedError."""
-        held, arriving_bytes = frozenset(self._holders), sum(self._arriving_bytes.values())
+        arriving_bytes = sum(self._arriving_bytes.values())
         limit_bytes = self._settings.size_bytes_max - arriving_bytes - version.size_bytes
 
         def fits(used_bytes: int) -> str:
@@ -134,7 +139,7 @@ class DiskCache:
             free_bytes = shutil.disk_usage(self._artifacts).free - arriving_bytes
             return "" if free_bytes >= version.size_bytes + self._settings.spare_bytes else "DISK_FULL"
 
-        reason = await self._call(lambda: _evicted_until(self._artifacts, held, fits))
+        reason = await self._call(lambda: self._evicted_until(fits))
         if reason:
             what = "the cache is full of versions in use" if reason == "CACHE_FULL" else "the disk is full"
             raise _full(version, reason, what)
@@ -146,21 +151,30 @@ class DiskCache:
         self._incoming.mkdir(mode=0o700)
         self._artifacts.mkdir(mode=0o700, exist_ok=True)
 
+    def _evicted_until(self, fits: Callable[[int], str]) -> str:
+        """Remove entries until `fits` has nothing to say against it; return what it last said."""
+        there = entries(self._artifacts)
+        used_bytes = sum(entry.size_bytes for entry in there)
+        for entry in sorted(there, key=_last_use):
+            if not fits(used_bytes):
+                break
+            if self._evicted(entry.digest):
+                used_bytes -= entry.size_bytes
+        return fits(used_bytes)
+
+    def _evicted(self, digest: str) -> bool:
+        """Remove one entry, in one step for whoever looks; False if it is held."""
+        leaving = self._incoming / f"{digest}.evicted"
+        with self._eviction:
+            if digest in self._holders:
+                return False
+            with suppress(FileNotFoundError):  # a search that was given up got there first
+                (self._artifacts / digest).rename(leaving)
+        _removed(leaving)
+        return True
+
     async def _call(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
-
-
-def _evicted_until(artifacts: Path, held: frozenset[str], fits: Callable[[int], str]) -> str:
-    """Remove entries until `fits` has nothing to say against it; return what it last said."""
-    there = entries(artifacts)
-    used_bytes = sum(entry.size_bytes for entry in there)
-    for entry in sorted(there, key=_last_use):
-        if not fits(used_bytes):
-            break
-        if entry.digest not in held:
-            _removed(artifacts / entry.digest)
-            used_bytes -= entry.size_bytes
-    return fits(used_bytes)
 
 
 def _last_use(entry: Entry) -> float:
