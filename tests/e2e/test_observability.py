@@ -38,24 +38,7 @@ STREAM = "inference.GRPCInferenceService/ModelStreamInfer"
 EDGE, WORKER, GATEWAY = "servemesh-edge", "servemesh-worker", "servemesh-gateway"
 SPAN_ID = "b7ad6b7169203331"
 MARK = "never-to-be-logged"
-APP = """
-import sys
-import numpy as np
-from opentelemetry import trace
-from opentelemetry.exporter.otlp.json.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from servemesh.client import Client
-
-provider = TracerProvider(resource=Resource.create({"service.name": "app"}))
-provider.add_span_processor(SimpleSpanProcessor(OTLPSpanExporter()))
-trace.set_tracer_provider(provider)
-with trace.get_tracer("app").start_as_current_span("work") as span, Client(sys.argv[1]) as client:
-    client.infer("digits", {"image": np.zeros((1, 64), np.float32)})
-    client.push("traced", sys.argv[2])
-print(f"{span.get_span_context().trace_id:032x}")
-"""
+APP = Path(__file__).with_name("traced_program.py")
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +114,7 @@ def test_one_trace_leads_from_the_program_to_the_runtime(
     traced_mesh: DemoMesh, collector: Collector, digits: Digits
 ):
     done = subprocess.run(
-        [sys.executable, "-c", APP, traced_mesh.address, str(digits.model)],
+        [sys.executable, str(APP), traced_mesh.address, str(digits.model)],
         env={**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint},
         capture_output=True,
         text=True,
