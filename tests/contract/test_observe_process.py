@@ -1,3 +1,5 @@
+"""What a process shows of itself: metrics, health, spans and logs, over real sockets."""
+
 from __future__ import annotations
 
 import asyncio

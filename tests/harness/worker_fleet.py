@@ -20,7 +20,7 @@ from servemesh.errors import StaleError
 from servemesh.rpc.health import Health
 from servemesh.rpc.server import serving
 from servemesh.worker.domain.versions import Version
-from servemesh.worker.service import wire
+from servemesh.worker.service import fleet_messages
 from tests.harness.models import ELEMENT_OF
 
 DATATYPE_OF = {element: datatype for datatype, element in ELEMENT_OF.items()}
@@ -100,7 +100,7 @@ def an_assigned_slot(version: registry_pb.ModelVersion, **changes: Any) -> pb.As
 
 def as_version(message: registry_pb.ModelVersion) -> Version:
     """Return the Version as the worker's domain has it."""
-    assignment = wire.assignment(pb.Assignment(slots=[pb.AssignedSlot(model_version=message)]))
+    assignment = fleet_messages.assignment(pb.Assignment(slots=[pb.AssignedSlot(model_version=message)]))
     return assignment.versions[0].version
 
 

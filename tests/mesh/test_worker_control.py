@@ -122,8 +122,8 @@ async def test_an_assigned_version_is_loaded_and_answers_by_every_name(around: A
         for name in ("", "3", "prod"):
             answer = await infer(connection, version=name)
             assert np.frombuffer(answer.raw_output_contents[0], np.float32).tolist() == [0, 1, 2, 3]
-        assert await health(connection) == health_pb2.HealthCheckResponse.SERVING
-        assert await health(connection, "digits") == health_pb2.HealthCheckResponse.SERVING
+        for service in (*main.SERVICES, "digits"):
+            assert await health(connection, service) == health_pb2.HealthCheckResponse.SERVING
         slot = around.last.slots[0]
         assert (slot.is_default, list(slot.aliases), slot.memory_bytes > 0) == (True, ["prod"], True)
 

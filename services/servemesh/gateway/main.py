@@ -39,7 +39,7 @@ from servemesh.observe.setup import setup
 from servemesh.rpc.health import Health
 from servemesh.rpc.server import serving
 
-OIP_SERVICE = "inference.GRPCInferenceService"
+SERVICES = ("", "inference.GRPCInferenceService")
 XDS_GRACE_S = 0.2  # an Envoy whose stream ends goes on with what it has
 
 _log = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ async def serve(
         watch = _watch(settings, bus, listing, membership, traffic, edge)
         folder.write_bootstrap(bootstrap_json(_start(settings, folder, xds_address)))
         await enter(background(watch.hear, watch.probe, watch.ask, watch.listen, edge.keep, statistics.run))
-        for service in ("", OIP_SERVICE):
+        for service in SERVICES:
             health.set(service, True)
         xds_health.set("", True)
         _log.info(

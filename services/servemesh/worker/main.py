@@ -47,7 +47,7 @@ from servemesh.worker.service.residency import Residency, SlotStatus
 from servemesh.worker.service.slot_series import SlotSeries
 from servemesh.worker.settings import Settings
 
-OIP_SERVICE = "inference.GRPCInferenceService"
+SERVICES = ("", "inference.GRPCInferenceService", "servemesh.api.worker.v1.WorkerService")
 
 _log = logging.getLogger(__name__)
 
@@ -129,7 +129,7 @@ async def serve(
         address = await enter(_serving(settings, residency, health))
         identity.bind(settings.advertise_address or address)
         await keeper.settled.wait()
-        for service in ("", OIP_SERVICE):
+        for service in SERVICES:
             health.set(service, True)
         _log.info(names.READY, extra={"address": address, "metrics_address": metrics_address})
         ready(address)

@@ -1,3 +1,5 @@
+"""Clocks, background loops, waits and signals of a process."""
+
 from __future__ import annotations
 
 import asyncio

@@ -1,3 +1,5 @@
+"""Resource names are read back as they were written, and nothing else is taken for one."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,3 +1,5 @@
+"""Every log line is one JSON object that names its process."""
+
 from __future__ import annotations
 
 import io

@@ -1,3 +1,5 @@
+"""Spans follow the caller's decision, and its trace goes on without a collector."""
+
 from __future__ import annotations
 
 import json

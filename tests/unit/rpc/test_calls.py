@@ -1,3 +1,5 @@
+"""How many calls a server takes, how they are drained, and the deadlines they get."""
+
 from __future__ import annotations
 
 import asyncio

@@ -1,3 +1,5 @@
+"""Typed errors become statuses and come back as the same errors."""
+
 from __future__ import annotations
 
 import grpc

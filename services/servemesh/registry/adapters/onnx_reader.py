@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError
 
 from servemesh.errors import InvalidError
 from servemesh.registry.adapters import onnx_skeleton
-from servemesh.registry.domain import wire
+from servemesh.registry.domain import protobuf_outline
 from servemesh.registry.domain.formats import HEAD_BYTES, FileSample, foreign_format
 from servemesh.registry.domain.onnx_models import (
     Dimension,
@@ -45,7 +45,7 @@ def file_description(path: str, staged: Path) -> FileDescription:
 
         head = read(0, HEAD_BYTES)
         sample = FileSample(path=path, size_bytes=size_bytes, head=head, members=_members(file, head))
-        found = wire.outline(read, size_bytes)
+        found = protobuf_outline.outline(read, size_bytes)
     is_onnx = found.fault is None and {_GRAPH} <= found.fields <= _MODEL_FIELDS
     is_onnx = is_onnx and bool(found.fields & {_IR_VERSION, _OPSETS})
     if is_onnx:

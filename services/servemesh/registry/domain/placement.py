@@ -1,4 +1,4 @@
-"""Placement: which Worker should hold which Version. A pure function of the fleet and the wishes.
+"""Placement: which Worker should hold which Version, a pure function of the fleet and the wishes.
 
 Versions stay where they are as long as that is right; new ones go where rendezvous hashing says and there is
 room; a Version moves to a better place only by being READY there first.

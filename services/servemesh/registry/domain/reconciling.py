@@ -1,4 +1,4 @@
-"""From wishes and reports to assignments: what the registry should change now. Pure, so that any registry may ask."""
+"""From wishes and reports to assignments: what the registry should change now; pure, so that any registry may ask."""
 
 from __future__ import annotations
 

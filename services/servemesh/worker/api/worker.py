@@ -9,7 +9,7 @@ from servemesh.api.worker.v1 import worker_pb2 as pb
 from servemesh.api.worker.v1 import worker_pb2_grpc as pb_grpc
 from servemesh.errors import InvalidError
 from servemesh.worker.service.catalog import Catalog
-from servemesh.worker.service.wire import slot_message
+from servemesh.worker.service.fleet_messages import slot_message
 
 PAGE_SIZE_DEFAULT = 50
 PAGE_SIZE_MAX = 1_000

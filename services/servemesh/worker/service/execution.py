@@ -1,4 +1,4 @@
-"""One run of a batch: inputs brought together, the model run, outputs taken apart. Blocks."""
+"""One run of a batch: inputs brought together, the model run, outputs taken apart; it blocks."""
 
 from __future__ import annotations
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 from servemesh import names
 from servemesh.api.fleet.v1 import fleet_pb2 as pb
+from servemesh.worker.service.fleet_messages import slot_message
 from servemesh.worker.service.residency import SlotStatus
-from servemesh.worker.service.wire import slot_message
 
 
 class Identity:

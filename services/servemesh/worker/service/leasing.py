@@ -15,7 +15,7 @@ from servemesh.events import subjects
 from servemesh.events.ports import Listener, Subscription
 from servemesh.observe import metrics, names
 from servemesh.worker.domain.versions import Assignment
-from servemesh.worker.service import wire
+from servemesh.worker.service import fleet_messages
 from servemesh.worker.service.changes import awoken
 from servemesh.worker.service.identity import Identity
 from servemesh.worker.service.residency import Residency
@@ -81,7 +81,7 @@ class LeaseKeeper:
         """Start with the last assignment of an earlier incarnation, so that calls need not wait for the registry."""
         kept = await self._store.read()
         if kept is not None:
-            self._residency.assign(wire.assignment(kept))
+            self._residency.assign(fleet_messages.assignment(kept))
             self.settled.set()
 
     async def run(self) -> None:
@@ -109,7 +109,7 @@ class LeaseKeeper:
         """Renew once; an outage of the registry changes nothing."""
         try:
             message = await self._fleet.renew(self._identity.worker())
-            wished = wire.assignment(message)
+            wished = fleet_messages.assignment(message)
         except StaleError:
             _log.error(names.LEASE_SUPERSEDED)
             self.superseded.set()
