@@ -8,6 +8,7 @@ from opentelemetry.exporter.otlp.json.http.trace_exporter import OTLPSpanExporte
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+
 from servemesh.client import Client
 
 provider = TracerProvider(resource=Resource.create({"service.name": "app"}))
