@@ -62,7 +62,7 @@ def run(settings_type: type[SettingsT], main: Callable[[SettingsT], Coroutine[An
     try:
         settings = settings_type()
     except ValidationError as error:
-        sys.stderr.write(f"{_wrong_setting(settings_type, error)}\n")
+        sys.stderr.write(f"{wrong_setting(settings_type, error)}\n")
         sys.exit(EXIT_USAGE)
     try:
         import uvloop
@@ -79,7 +79,7 @@ def run(settings_type: type[SettingsT], main: Callable[[SettingsT], Coroutine[An
     sys.exit(0)
 
 
-def _wrong_setting(settings_type: type[BaseSettings], error: ValidationError) -> str:
+def wrong_setting(settings_type: type[BaseSettings], error: ValidationError) -> str:
     """Return the environment variable that is wrong, and why; never its value, which may be a secret."""
     first = error.errors()[0]
     name = "_".join(str(part) for part in first["loc"]).upper()

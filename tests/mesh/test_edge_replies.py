@@ -77,7 +77,7 @@ async def test_an_unknown_method_is_unimplemented(tmp_path: Path) -> None:
 
 
 async def test_a_call_without_deadline_gets_the_default_one(tmp_path: Path) -> None:
-    policy = EdgePolicy(calls=CallLimits(deadline_default_s=0.5))
+    policy = EdgePolicy(calls=CallLimits(deadline_s_default=0.5))
     async with oip_worker("one") as one, running_edge(tmp_path, policy) as edge:
         await edge.publish([holding(one, models=["iris"])])
         await edge.until_healthy(2)
@@ -89,7 +89,7 @@ async def test_a_call_without_deadline_gets_the_default_one(tmp_path: Path) -> N
 
 
 async def test_a_deadline_is_cut_to_the_longest_allowed(tmp_path: Path) -> None:
-    policy = EdgePolicy(calls=CallLimits(deadline_max_s=0.5))
+    policy = EdgePolicy(calls=CallLimits(deadline_s_max=0.5))
     async with oip_worker("one") as one, running_edge(tmp_path, policy) as edge:
         await edge.publish([holding(one, models=["iris"])])
         await edge.until_healthy(2)

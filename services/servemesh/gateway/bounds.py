@@ -69,8 +69,8 @@ def edge_policy(settings: Settings) -> EdgePolicy:
             metadata_bytes_max=settings.metadata_bytes_max,
             metadata_bytes_cut=4 * settings.metadata_bytes_max,
             metadata_entries_max=settings.metadata_entries_max,
-            deadline_default_s=settings.deadline_s_default,
-            deadline_max_s=settings.deadline_s_max,
+            deadline_s_default=settings.deadline_s_default,
+            deadline_s_max=settings.deadline_s_max,
         ),
         connections=ConnectionLimits(
             streams_max=settings.streams_max,

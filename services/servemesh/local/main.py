@@ -10,12 +10,11 @@ import sys
 import sysconfig
 import time
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from servemesh.lifecycle import Stop, until_signalled
+from servemesh.lifecycle import EXIT_REFUSED, EXIT_USAGE, Stop, SystemClock, until_signalled, wrong_setting
 from servemesh.local.adapters import tcp_ports
 from servemesh.local.adapters.data_dir import DataDir, DataDirBusyError
 from servemesh.local.adapters.envoy_program import envoy_path
@@ -32,8 +31,6 @@ from servemesh.observe import metrics
 from servemesh.observe import names as event_names
 from servemesh.observe.logs import logging_to
 
-EXIT_REFUSED = 1
-EXIT_USAGE = 64
 _HOST = "127.0.0.1"
 _TRIES = 3
 """With other ports, when one turns out to be taken by somebody else."""
@@ -170,7 +167,7 @@ def _first_status(
 ) -> MeshStatus:
     return MeshStatus(
         pid=os.getpid(),
-        start_time=datetime.now(UTC).isoformat(timespec="milliseconds"),  # noqa: TID251 - for people to read
+        start_time=SystemClock().now().isoformat(timespec="milliseconds"),
         data_dir=str(layout.data_dir),
         address=layout.edge_address,
         metrics_address=metrics_address,
@@ -193,9 +190,7 @@ def main() -> int:
     try:
         settings = Settings()
     except ValidationError as error:
-        first = error.errors()[0]
-        name = "_".join(str(part) for part in first["loc"]).upper()
-        print(f"SERVEMESH_LOCAL_{name}: {first['msg']}", file=sys.stderr)  # noqa: T201
+        print(wrong_setting(Settings, error), file=sys.stderr)  # noqa: T201
         return EXIT_USAGE
     try:
         with logging_to("local", "local"):

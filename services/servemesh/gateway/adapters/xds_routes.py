@@ -37,8 +37,8 @@ def _route_to_workers(snapshot: Snapshot) -> route_components_pb2.Route:
         timeout=xds.seconds(0),  # one clock is enough: the stream's
         idle_timeout=xds.seconds(0),
         max_stream_duration=route_components_pb2.RouteAction.MaxStreamDuration(
-            max_stream_duration=xds.seconds(calls.deadline_default_s),
-            grpc_timeout_header_max=xds.seconds(calls.deadline_max_s),
+            max_stream_duration=xds.seconds(calls.deadline_s_default),
+            grpc_timeout_header_max=xds.seconds(calls.deadline_s_max),
         ),
         retry_policy=_retries_elsewhere(policy.retries),
     )

@@ -8,9 +8,9 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 
+from servemesh.lifecycle import SystemClock
 from servemesh.local.adapters.log_file import LogFile
 from servemesh.local.domain.log_lines import log_line
 from servemesh.local.domain.processes import ProcessSpec
@@ -130,7 +130,7 @@ async def _pump(
 
 
 def _write(name: str, lines: list[bytes], log: LogFile) -> None:
-    now = datetime.now(UTC)  # noqa: TID251 - for people to read
+    now = SystemClock().now()
     written = [line for line in (log_line(name, line, now) for line in lines) if line]
     if written:
         log.write(b"\n".join(written) + b"\n")

@@ -18,8 +18,8 @@ class CallLimits:
     # Above it the edge cuts the stream, which callers see as INTERNAL; up to it the service behind refuses.
     metadata_bytes_cut: int = 64 * 1024
     metadata_entries_max: int = 100
-    deadline_default_s: float = 30.0
-    deadline_max_s: float = 300.0
+    deadline_s_default: float = 30.0
+    deadline_s_max: float = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
