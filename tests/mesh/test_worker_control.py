@@ -26,6 +26,7 @@ from servemesh.rpc.client import channel
 from servemesh.worker import main
 from servemesh.worker.settings import Settings
 from tests.harness import models
+from tests.harness.processes import free_ports
 from tests.harness.waiting import eventually
 from tests.harness.worker_fleet import ScriptedFleet, an_assigned_slot, pushed
 
@@ -220,6 +221,13 @@ async def test_a_worker_whose_name_was_taken_over_ends(around: Around) -> None:
         await eventually(lambda: bool(around.fleet.renewals))
         around.fleet.is_taken = True
         await eventually(lambda: around.heard[-1].leaving)
+
+
+async def test_a_registry_that_comes_later_is_found_long_before_the_next_renewal(around: Around) -> None:
+    (port,) = free_ports(1)
+    around.registry_address = f"127.0.0.1:{port}"
+    async with around.worker(lease_interval_s=60), around.fleet.serving(around.registry_address):
+        await eventually(lambda: bool(around.fleet.renewals))
 
 
 async def test_a_slot_that_was_unloaded_is_loaded_when_it_is_asked_for(around: Around) -> None:

@@ -13,6 +13,7 @@ from servemesh.api.fleet.v1 import fleet_pb2 as pb
 from servemesh.errors import ServemeshError, StaleError
 from servemesh.events import subjects
 from servemesh.events.ports import Listener, Subscription
+from servemesh.lifecycle import backoff_s
 from servemesh.observe import metrics, names
 from servemesh.worker.domain.versions import Assignment
 from servemesh.worker.service import fleet_messages
@@ -46,9 +47,9 @@ class AssignmentStore(Protocol):
 class LeaseKeeper:
     """Renews the lease every `interval_s`, when a slot changes and whenever the registry calls for it.
 
-    Renewals are `pause_s` apart at least. `settled` is set once it is known what to hold: from the registry, or
-    from disk while the registry is away. `superseded` is set when a newer incarnation of this worker
-    has taken the lease.
+    A registry that is away is asked again soon at first, then less and less often. Renewals are `pause_s` apart
+    at least. `settled` is set once it is known what to hold: from the registry, or from disk while the registry
+    is away. `superseded` is set when a newer incarnation of this worker has taken the lease.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class LeaseKeeper:
         self._chances = chances
         self._revision = -1  # of the last assignment from the registry; one from disk gives way to any
         self._is_away = False
+        self._retry_waits_s = backoff_s(chances, longest_s=interval_s)
         self._renewed_s = time.monotonic()
         self.settled = asyncio.Event()
         self.superseded = asyncio.Event()
@@ -103,7 +105,13 @@ class LeaseKeeper:
                 await self.renew()
                 self.settled.set()
                 await asyncio.sleep(self._pause_s)
-                await awoken(called, self._interval_s * (0.8 + 0.4 * self._chances.random()))
+                await awoken(called, self._wait_s())
+
+    def _wait_s(self) -> float:
+        if self._is_away:  # workers start before the registry does, and a mesh is waiting for them
+            return next(self._retry_waits_s)
+        self._retry_waits_s = backoff_s(self._chances, longest_s=self._interval_s)
+        return self._interval_s * (0.8 + 0.4 * self._chances.random())
 
     async def renew(self) -> None:
         """Renew once; an outage of the registry changes nothing."""
