@@ -189,7 +189,7 @@ XDS_DISCONNECTED = "xds.disconnected"
 BUS_AWAY = "bus.away"
 BUS_BACK = "bus.back"
 ANNOUNCEMENT_MALFORMED = "announcement.malformed"
-STATE_NOT_KEPT = "state.not_kept"  # the gateway's state folder does not take what it should keep
+STATE_NOT_KEPT = "state.not_kept"  # with reason: the disk does not take what is to outlive the process
 STATE_UNREADABLE = "state.unreadable"  # what an earlier start kept is left aside
 
 # --- the local mesh's supervisor -------------------------------------------------------------------

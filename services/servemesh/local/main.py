@@ -90,8 +90,11 @@ async def _supervised(settings: Settings, data_dir: DataDir, block: int, stop: S
         stack.enter_context(metrics.collecting(usage))
 
         def journal(status: MeshStatus) -> None:
-            data_dir.keep_status(status)
             usage.show(status)
+            try:
+                data_dir.keep_status(status)
+            except OSError:  # a full disk must not end the mesh
+                _log.warning(event_names.STATE_NOT_KEPT, extra={"reason": "DATA_DIR_UNWRITABLE"})
 
         supervisor = Supervisor(
             mesh,
