@@ -96,10 +96,11 @@ def test_a_listing_does_not_overrule_what_a_worker_just_said() -> None:
 
 def test_with_the_bus_away_a_listing_counts_more_than_what_was_announced_before() -> None:
     ready = Slot(model="a", version_id=1, state=SlotState.READY)
-    on_bus = with_live_bus(Membership(), start=0, end=0)
-    heard = on_bus.announced(a_worker(slots=(ready,)), sequence=1, now=0)
-    assert heard.listed([a_worker()], now=2, patience=PATIENCE).fleet.by_id["w1"].slots == (ready,)
-    assert heard.listed([a_worker()], now=2.5, patience=PATIENCE).fleet.by_id["w1"].slots == ()
+    heard = Membership().announced(a_worker(slots=(ready,)), sequence=1, now=0)
+    lost = heard.bus_lost()
+    assert lost.listed([a_worker()], now=1, patience=PATIENCE).fleet.by_id["w1"].slots == ()
+    back = lost.bus_heard(now=1, patience=PATIENCE)
+    assert back.listed([a_worker()], now=1, patience=PATIENCE).fleet.by_id["w1"].slots == (ready,)
 
 
 def test_a_restored_table_is_kept_while_nothing_can_be_asked() -> None:

@@ -41,6 +41,7 @@ class Membership:
     past_incarnations: tuple[str, ...] = ()
     bus_heard_s: float | None = None
     bus_up_since_s: float | None = None
+    is_bus_lost: bool = False
     listed_s: float | None = None
     listed_ids: frozenset[str] = frozenset()
     is_restored: bool = False
@@ -72,18 +73,22 @@ class Membership:
         return kept._without({worker_id})
 
     def listed(self, workers: Iterable[Worker], *, now: float, patience: Patience) -> Membership:
-        """The registry named every worker with a lease. What a worker itself said lately counts for more:
-        on a live bus as long as it may be silent, else no longer than the bus may have been away unnoticed.
+        """The registry named every worker with a lease. What a worker itself said lately counts for more,
+        unless the bus is lost: then nobody can have said anything since.
         """
         state = self
-        believed_s = patience.silence_s if self._is_bus_up(now, patience) else patience.bus_gap_s
         ids = set()
         for worker in workers:
             ids.add(worker.worker_id)
             if worker.incarnation in self.past_incarnations:
                 continue
             sighting = self.sightings.get(worker.worker_id)
-            fresh = sighting is not None and sighting.is_announced and now - sighting.heard_s <= believed_s
+            fresh = (
+                sighting is not None
+                and sighting.is_announced
+                and now - sighting.heard_s <= patience.silence_s
+                and not self.is_bus_lost
+            )
             if not fresh:
                 state = state._with(worker, sighting or Sighting(heard_s=now))
         return replace(state, listed_s=now, listed_ids=frozenset(ids))
@@ -91,7 +96,12 @@ class Membership:
     def bus_heard(self, *, now: float, patience: Patience) -> Membership:
         """Our own ping came back: the bus carries messages."""
         was_away = not self._is_bus_up(now, patience)
-        return replace(self, bus_heard_s=now, bus_up_since_s=now if was_away else self.bus_up_since_s)
+        up_since_s = now if was_away else self.bus_up_since_s
+        return replace(self, bus_heard_s=now, bus_up_since_s=up_since_s, is_bus_lost=False)
+
+    def bus_lost(self) -> Membership:
+        """Our own ping did not come back."""
+        return replace(self, is_bus_lost=True)
 
     def without_the_silent(self, *, now: float, patience: Patience) -> Membership:
         """Let go of those whose absence is proven; without proof everybody stays."""

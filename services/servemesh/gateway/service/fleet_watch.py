@@ -109,6 +109,7 @@ class FleetWatch:
                 async with asyncio.timeout(self._limits.timeout_s):
                     await self._feed.ping()
             except (UnavailableError, TimeoutError):
+                self._become(self._membership.bus_lost())
                 self._bus_is(False)
             else:
                 self._bus_is(True)
