@@ -73,12 +73,15 @@ async def test_loading_a_model_deploys_it_and_returns_when_it_is_ready():
         fleet.set(a_worker("worker-1", a_slot("digits", 1)))
 
 
-async def test_unloading_returns_when_no_worker_takes_calls():
+async def test_unloading_returns_when_no_worker_holds_the_model_even_to_finish_its_calls():
     fleet = FleetTable(a_worker("worker-1", a_slot("digits", 1)))
     catalog = MemoryCatalog(KnownModel(model="digits", latest_version_id=1, is_deployed=True))
     async with asyncio.timeout(5), asyncio.TaskGroup() as group:
         unloading = group.create_task(a_mesh(fleet, catalog).unload("digits"))
         while catalog.known["digits"].is_deployed:
+            await asyncio.sleep(0)
+        fleet.set(a_worker("worker-1", a_slot("digits", 1, state=SlotState.DRAINING)))
+        for _ in range(5):
             await asyncio.sleep(0)
         assert not unloading.done()
         fleet.set(a_worker("worker-1"))

@@ -99,14 +99,17 @@ class Mesh:
             await self._activator.holdings(model, "")
 
     async def unload(self, model: str) -> None:
-        """Delete a model's Deployment and return when no worker takes calls for it."""
+        """Delete a model's Deployment and return when no worker holds it.
+
+        A DRAINING slot still answers, and Envoy may send it calls until it has the new tables.
+        """
         try:
             await self._catalog.undeploy(model, timeout_s=self._limits.ask_timeout_s)
         except MissingError:
             raise oip.unknown_model(model) from None
         async with _within(self._limits.load_timeout_s, f"'{model}' is still held by a worker"):
             fleet = self._view.fleet
-            while repository.ready_version_ids(fleet, model):
+            while fleet.slots_of(model):
                 fleet = await self._view.changed_from(fleet.revision)
 
     async def _check_known(self, model: str, version: str) -> None:
