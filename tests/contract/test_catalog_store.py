@@ -66,6 +66,26 @@ async def test_a_change_cut_off_in_the_middle_never_was(database_url: str) -> No
         assert (await registry.catalog.create_model("iris", "", {})).revision == 1
 
 
+async def test_callers_who_leave_at_any_moment_keep_nobody_from_writing(database_url: str) -> None:
+    async with SqlStore.opened(StoreSettings(url=database_url, busy_timeout_s=1.0)) as store:
+
+        async def count() -> int:
+            async with store.writing("models/iris") as tx:
+                await tx.outbox.next_value("models/iris")
+                return await tx.outbox.next_value("models/iris")
+
+        counted = 0
+        for turns in range(0, 600, 4):
+            leaver = asyncio.create_task(count())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            leaver.cancel()
+            await asyncio.wait([leaver])
+            now = await count()
+            assert now - counted in (2, 4)
+            counted = now
+
+
 async def test_a_reader_sees_one_moment(database_url: str) -> None:
     async with registry_at(database_url) as registry:
         await registry.catalog.create_model("iris", "", {})

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,6 +88,7 @@ def _sqlite_engines(url: URL, settings: StoreSettings) -> tuple[AsyncEngine, Asy
             connect_args={"timeout": settings.busy_timeout_s},
         )
         event.listen(made.sync_engine, "connect", _set_up_sqlite)
+        event.listen(made.sync_engine, "invalidate", _roll_back)
         # The driver would begin a transaction when it sees fit; we say when, and of which kind.
         event.listen(made.sync_engine, "begin", lambda connection: connection.exec_driver_sql(begin))
         return made
@@ -100,6 +102,14 @@ def _set_up_sqlite(connection: Any, _record: object) -> None:
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _roll_back(connection: Any, _record: object, _error: object) -> None:
+    """Give up the transaction of a caller who was cancelled: a connection that is closed over a statement which
+    somebody still holds lives on, and keeps everybody else from writing.
+    """
+    with suppress(Exception):  # it is closed in any case
+        connection.run_async(lambda driver: asyncio.shield(driver.rollback()))
 
 
 def _postgresql_engines(url: URL, settings: StoreSettings) -> tuple[AsyncEngine, AsyncEngine]:
