@@ -131,3 +131,37 @@ def test_sums_do_not_depend_on_order_and_lose_nothing(parts: list[tuple[int, int
     assert forwards == backwards
     assert forwards.inference_count == sum(calls for _, calls in parts)
     assert sum(batch.compute_infer.count for batch in forwards.batch_stats) == forwards.inference_count
+
+
+class SlowToTell(MemoryWorkers):
+    """Workers whose first answer about statistics is given, and then comes late."""
+
+    def __init__(self, fleet: FleetTable) -> None:
+        super().__init__(fleet)
+        self.asked = asyncio.Event()
+        self.let = asyncio.Event()
+
+    async def model_statistics(self, address: str, *, timeout_s: float) -> pb.ModelStatisticsResponse:
+        answer = await super().model_statistics(address, timeout_s=timeout_s)
+        if not self.asked.is_set():
+            self.asked.set()
+            await self.let.wait()
+        return answer
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+async def test_an_answer_that_comes_late_is_not_counted_a_second_time(leaves: bool):
+    fleet = FleetTable(a_worker("worker-1"))
+    workers = SlowToTell(fleet)
+    workers.statistics = {"worker-1:1": [counted("a", "1", 5)]}
+    statistics = MeshStatistics(fleet, workers, interval_s=1, timeout_s=1)
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        group.create_task(total(statistics))
+        await workers.asked.wait()
+        workers.statistics = {"worker-1:1": [counted("a", "1", 9)]}
+        assert await total(statistics) == 9
+        if leaves:
+            fleet.set()
+            assert await total(statistics) == 9
+        workers.let.set()
+    assert await total(statistics) == 9

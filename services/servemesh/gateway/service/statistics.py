@@ -34,6 +34,8 @@ class MeshStatistics:
         self._interval_s = interval_s
         self._timeout_s = timeout_s
         self._live: dict[str, dict[Version, pb.ModelStatistics]] = {}
+        self._questions = 0
+        self._answered: dict[str, int] = {}  # the newest question that each live worker has answered
         self._retired: dict[Version, pb.ModelStatistics] = {}
 
     async def run(self) -> None:
@@ -59,14 +61,22 @@ class MeshStatistics:
                 group.create_task(self._read(worker))
         known = {worker.incarnation for worker in self._view.fleet.workers}
         for incarnation in self._live.keys() - known:
+            self._answered.pop(incarnation, None)
             for statistics in self._live.pop(incarnation).values():
                 self._retire(statistics)
 
     async def _read(self, worker: Worker) -> None:
+        self._questions += 1
+        question = self._questions
         try:
             response = await self._workers.model_statistics(worker.address, timeout_s=self._timeout_s)
         except ServemeshError:
             return
+        # An answer that was overtaken by a newer one, or by news that the worker left, has been counted already.
+        is_known = any(worker.incarnation == other.incarnation for other in self._view.fleet.workers)
+        if not is_known or question < self._answered.get(worker.incarnation, 0):
+            return
+        self._answered[worker.incarnation] = question
         known = self._live.setdefault(worker.incarnation, {})
         for statistics in response.model_stats:
             version = (statistics.name, statistics.version)
