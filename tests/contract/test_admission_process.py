@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import onnx
@@ -127,6 +129,20 @@ async def test_a_child_that_reaches_a_limit_is_a_refusal_and_nothing_worse(tmp_p
     with pytest.raises(InvalidError) as refused:
         await examined(tmp_path, {"model.onnx": models.mlp().SerializeToString()}, **limits)
     assert refused.value.reason == "MODEL_CRASHED_READER"
+
+
+def test_fork_handlers_of_other_libraries_do_not_reach_the_child(tmp_path):
+    staged = tmp_path / "0"
+    staged.write_bytes(models.mlp().SerializeToString())
+    program = f"""
+import os, pathlib, uvloop
+from servemesh.registry.adapters.admission_process import AdmissionLimits, AdmissionProcess
+os.register_at_fork(after_in_child=os.abort)  # as harmful as a handler that starts a thread can be
+admission = AdmissionProcess(AdmissionLimits())
+print(uvloop.run(admission.examine({{"model.onnx": pathlib.Path({str(staged)!r})}})).entry_path)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("model.onnx\n", "")
 
 
 async def test_a_caller_who_leaves_takes_the_child_along(tmp_path):

@@ -169,6 +169,7 @@ RETENTION_FAILED = "retention.failed"
 BLOBS_COLLECTED = "blobs.collected"  # with count: blobs that nothing needed any more are deleted
 BLOBS_COLLECT_WAITING = "blobs.collect_waiting"  # with reason
 BUCKET_WAITING = "bucket.waiting"
+ADMISSION_CRASHED = "admission.crashed"  # with status and detail
 UPLOADS_SWEEP_FAILED = "uploads.sweep_failed"  # with reason
 
 # --- gateway: the edge -----------------------------------------------------------------------------
