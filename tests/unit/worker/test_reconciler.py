@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import pytest
 from servemesh.errors import ConflictError, InvalidError, OverloadedError, ServemeshError, UnavailableError
 from servemesh.lifecycle import background
 from servemesh.worker.domain.batching import BatchPolicy
+from servemesh.worker.domain.residency import Seat
 from servemesh.worker.domain.slots import SlotState
 from servemesh.worker.domain.versions import AssignedVersion, Assignment, Batching, Version
 from servemesh.worker.service.execution import Array, Stop
@@ -186,6 +188,61 @@ async def test_an_outage_of_the_store_is_waited_out(bench: Bench):
     bench.assign(an_assigned("a"))
     async with bench.running():
         await bench.become(a="READY")
+
+
+async def test_a_failed_version_that_finds_no_room_is_not_looked_after_all_the_time(bench: Bench):
+    bench.artifacts.failures["a"] = [UnavailableError("the store is away", reason="BLOB_STORE_AWAY")] * 9
+    bench.assign(an_assigned("a"))
+    planned = asyncio.Event()
+
+    async def planned_anew() -> None:
+        planned.clear()
+        async with asyncio.timeout(0.3):
+            await planned.wait()
+
+    class Watched(Residency):
+        def seats(self) -> list[Seat]:
+            planned.set()
+            return super().seats()
+
+    bench.residency.__class__ = Watched
+    async with bench.running(), asyncio.timeout(5):
+        await bench.become(a="FAILED")
+        bench.assign(an_assigned("b"), an_assigned("c"), an_assigned("a"))
+        await bench.become(a="FAILED", b="READY", c="READY")
+        with suppress(TimeoutError):
+            while True:  # until nobody has looked for a while; the outer timeout fails the test
+                await planned_anew()
+
+
+async def test_a_version_that_callers_wait_for_gets_the_room_of_one_that_is_not_busy_any_more(bench: Bench):
+    class Busy(MemorySession):
+        started, end = threading.Event(), threading.Event()
+
+        def run(self, inputs: Mapping[str, Array], outputs: Sequence[str], stop: Stop) -> list[Array]:
+            if "b" in bench.states() and bench.states()["b"] == bench.states()["a"] == "READY":
+                self.started.set()
+                self.end.wait(5)
+            return super().run(inputs, outputs, stop)
+
+    bench.sessions = {"a": Busy(), "b": Busy()}
+    bench.assign(an_assigned("a"), an_assigned("b"), an_assigned("c"))
+    async with bench.running(), asyncio.timeout(5), asyncio.TaskGroup() as group:
+        await bench.become(a="READY", b="READY", c="UNLOADED")
+        calls = [
+            group.create_task(
+                bench.residency.find(model, "").batcher.infer(
+                    [np.zeros((1, 4), np.float32)], 1, outputs=("y",), expires_s=np.inf
+                )
+            )
+            for model in ("a", "b")
+        ]
+        await asyncio.to_thread(Busy.started.wait)
+        waiting = group.create_task(bench.residency.ready("c", ""))
+        await eventually(lambda: bench.residency.demanded != [], 3)
+        Busy.end.set()
+        await asyncio.wait(calls)
+        assert (await waiting).model == "c"
 
 
 async def test_a_version_that_killed_the_worker_three_times_is_not_opened_again(bench: Bench):

@@ -20,6 +20,8 @@ from servemesh.worker.service.slots import ReadySlot
 
 # Trying again cannot help: the same bytes meet the same limit.
 FINAL_REASONS = frozenset({"CRASHED_WORKER", "MODEL_TOO_LARGE"})
+# Nobody tells when a slot has no calls in flight any more, and could make room for one that callers wait for.
+IDLE_LOOK_S = 0.05
 
 _log = logging.getLogger(__name__)
 
@@ -71,17 +73,18 @@ class Reconciler:
         with self._residency.changes.watched() as changed:
             async with asyncio.TaskGroup() as group:
                 while True:
-                    self._step(group)
-                    await awoken(changed, self._next_retry_s())
+                    now_s = self._clock_s()
+                    self._step(group, now_s)
+                    await awoken(changed, self._next_look_s(now_s))
 
-    def _step(self, group: asyncio.TaskGroup) -> None:
+    def _step(self, group: asyncio.TaskGroup, now_s: float) -> None:
         demanded = self._residency.demanded
         plan = planned(
             self._residency.seats(),
             demanded,
             memory_bytes_max=self._policy.memory_bytes_max,
             loads_max=self._policy.loads_max,
-            now_s=self._clock_s(),
+            now_s=now_s,
         )
         for name in plan.refused:
             slot = self._residency.get(name)
@@ -187,11 +190,14 @@ class Reconciler:
         )
         self._residency.put(slot.failed(failure.reason, failure.message, retry_at_s=retry_at_s))
 
-    def _next_retry_s(self) -> float | None:
+    def _next_look_s(self, looked_s: float) -> float | None:
+        """When to look again although nothing changed. What was due already now waits for room: for a change."""
         now_s = self._clock_s()
         waits = [
             seat.slot.retry_at_s - now_s
             for seat in self._residency.seats()
-            if seat.slot.state is SlotState.FAILED and seat.slot.retry_at_s < NEVER_S
+            if seat.slot.state is SlotState.FAILED and looked_s < seat.slot.retry_at_s < NEVER_S
         ]
+        if any(self._residency.get(name).state is SlotState.UNLOADED for name in self._residency.demanded):
+            waits.append(IDLE_LOOK_S)
         return max(0.01, min(waits)) if waits else None
