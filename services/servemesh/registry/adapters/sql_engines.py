@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
+from math import ceil
 from typing import Any
 
 from sqlalchemy import AsyncAdaptedQueuePool, event, text
@@ -21,6 +24,7 @@ log = logging.getLogger(__name__)
 
 # What must hold on each SQLite connection, as PRAGMA shows it.
 _SQLITE_WANTED = {"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "trusted_schema": "0"}
+_WAL_TRY_S = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +91,9 @@ def _sqlite_engines(url: URL, settings: StoreSettings) -> tuple[AsyncEngine, Asy
             pool_timeout=settings.busy_timeout_s,
             connect_args={"timeout": settings.busy_timeout_s},
         )
-        event.listen(made.sync_engine, "connect", _set_up_sqlite)
+        event.listen(
+            made.sync_engine, "connect", partial(_set_up_sqlite, busy_timeout_s=settings.busy_timeout_s)
+        )
         event.listen(made.sync_engine, "invalidate", _roll_back)
         # The driver would begin a transaction when it sees fit; we say when, and of which kind.
         event.listen(made.sync_engine, "begin", lambda connection: connection.exec_driver_sql(begin))
@@ -96,12 +102,28 @@ def _sqlite_engines(url: URL, settings: StoreSettings) -> tuple[AsyncEngine, Asy
     return engine("BEGIN", settings.readers_max), engine("BEGIN IMMEDIATE", 1)
 
 
-def _set_up_sqlite(connection: Any, _record: object) -> None:
+def _set_up_sqlite(connection: Any, _record: object, *, busy_timeout_s: float) -> None:
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF"):
+    _turn_to_wal(cursor, tries=ceil(busy_timeout_s / _WAL_TRY_S))
+    wait_ms = int(busy_timeout_s * 1000)
+    for pragma in (f"busy_timeout={wait_ms}", "synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _turn_to_wal(cursor: Any, *, tries: int) -> None:
+    """Of two that do so at once, the second waits in vain for the first to close the file; asked anew, it sees
+    that nothing is left to do.
+    """
+    cursor.execute(f"PRAGMA busy_timeout={int(_WAL_TRY_S * 1000)}")
+    for tries_left in reversed(range(tries)):
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError:
+            if not tries_left:
+                raise
 
 
 def _roll_back(connection: Any, _record: object, _error: object) -> None:
