@@ -25,7 +25,6 @@ except ModuleNotFoundError:  # a program without it has no trace to carry on
 
 T = TypeVar("T")
 DEFAULT_ADDRESS = "127.0.0.1:8001"
-NO_ANSWER = "NO_ANSWER"
 FAIL_OVER_S = 1.0
 """Where there are other addresses, one that does not let us connect for so long is passed over."""
 
@@ -86,6 +85,7 @@ class Attempt:
         self._until_s = until_s
         self._random = random
         self._made = 0
+        self._start_s = time.monotonic()
         self.address = addresses.current()
 
     def left_s(self) -> float:
@@ -101,6 +101,7 @@ class Attempt:
         Raises the typed error if there is to be none. `error` None: the address did not let us connect.
         """
         self._made += 1
+        now_s = time.monotonic()
         typed = unreachable(self.address) if error is None else typed_error(error, self.address)
         pushback = None if error is None else retries.pushback_of(error.trailing_metadata())
         delay_s = retries.delay_s(
@@ -108,7 +109,8 @@ class Attempt:
             attempt=self._made,
             error=typed,
             pushback=pushback,
-            left_s=self._until_s - time.monotonic(),
+            passed_s=now_s - self._start_s,
+            left_s=self._until_s - now_s,
             random=self._random,
         )
         if delay_s is None:
@@ -128,7 +130,7 @@ def typed_error(error: grpc.RpcError, address: str) -> ServemeshError:
 
 def unreachable(address: str) -> ServemeshError:
     """Return the error of an address where nobody answers."""
-    return UnavailableError(f"no mesh answers at {address}", reason=NO_ANSWER, address=address)
+    return UnavailableError(f"no mesh answers at {address}", reason=retries.NO_ANSWER, address=address)
 
 
 def options() -> list[tuple[str, int]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from servemesh.errors import ServemeshError, UnavailableError
 
+NO_ANSWER = "NO_ANSWER"  # the reason of an address where nobody answers
 PUSHBACK_KEY = "grpc-retry-pushback-ms"
 
 
@@ -14,10 +15,12 @@ PUSHBACK_KEY = "grpc-retry-pushback-ms"
 class RetryPolicy:
     """Full jitter: each wait is drawn between nothing and a ceiling that doubles.
 
-    Times in seconds. `attempts_max` counts the first attempt too; 1 switches retries off.
+    Times in seconds. `attempts_max` counts the first attempt too; 1 switches retries off. Attempts that nobody
+    answers are not counted but timed: a load balancer that restarts is waited for `unreachable_s_max`.
     """
 
     attempts_max: int = 8
+    unreachable_s_max: float = 5.0
     delay_s_first: float = 0.05
     delay_s_max: float = 1.0
 
@@ -28,15 +31,19 @@ def delay_s(
     attempt: int,
     error: ServemeshError,
     pushback: str | None,
+    passed_s: float,
     left_s: float,
     random: Callable[[], float],
 ) -> float | None:
     """Return how long to wait before sending the call again after its attempt number `attempt`; None: give up.
 
-    Only UNAVAILABLE is retried, and never past the deadline, which is `left_s` away. `pushback` is what the
+    Only UNAVAILABLE is retried, and never past the deadline, which is `left_s` away; the call began `passed_s` ago.
+    `pushback` is what the
     server wrote in grpc-retry-pushback-ms: the wait it wants, or a negative or unreadable value for "do not".
     """
-    if not isinstance(error, UnavailableError) or attempt >= policy.attempts_max:
+    if not isinstance(error, UnavailableError) or policy.attempts_max == 1:
+        return None
+    if passed_s >= policy.unreachable_s_max if error.reason == NO_ANSWER else attempt >= policy.attempts_max:
         return None
     if pushback is not None:
         wait_s = _pushback_s(pushback)

@@ -43,7 +43,7 @@ def channel_options(message_bytes_max: int) -> Options:
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.initial_reconnect_backoff_ms", 100),
-        ("grpc.min_reconnect_backoff_ms", 100),
+        ("grpc.min_reconnect_backoff_ms", 5_000),  # the time one attempt to connect has
         ("grpc.max_reconnect_backoff_ms", 1_000),  # else a peer that is back is ignored for two minutes
         ("grpc.enable_retries", 0),  # who retries decides it, once
         ("grpc.use_local_subchannel_pool", 1),

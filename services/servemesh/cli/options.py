@@ -69,7 +69,7 @@ def addresses(text: str) -> list[str]:
 
 def connected(address: str) -> Client:
     """Return a client of the mesh at `address`; it gives up within about a second where nobody listens."""
-    return Client(addresses(address), retry=RetryPolicy(attempts_max=5, delay_s_max=0.5))
+    return Client(addresses(address), retry=RetryPolicy(unreachable_s_max=1.0, delay_s_max=0.5))
 
 
 def split_target(target: str) -> tuple[str, str]:

@@ -19,7 +19,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from rich.table import Table
 
 from servemesh.client import Tensor, Traffic
-from servemesh.client.attempts import NO_ANSWER
+from servemesh.client.retries import NO_ANSWER
 from servemesh.errors import ServemeshError
 
 # No emoji: a colon in the name of a tensor is a colon.

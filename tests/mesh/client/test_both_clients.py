@@ -165,7 +165,7 @@ async def test_the_next_address_is_used_within_a_second(client_type: Any, model:
 
 
 async def test_where_nobody_answers_the_address_is_named(client_type: Any):
-    async with client_type("127.0.0.1:9", retry=RetryPolicy(attempts_max=2)) as client:
+    async with client_type("127.0.0.1:9", retry=RetryPolicy(unreachable_s_max=0.1)) as client:
         with pytest.raises(UnavailableError, match=r"127\.0\.0\.1:9") as raised:
             await client.infer("m", INPUT)
     assert raised.value.reason == "NO_ANSWER"

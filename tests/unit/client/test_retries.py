@@ -2,10 +2,10 @@
 
 import pytest
 
-from servemesh.client.retries import RetryPolicy, delay_s, pushback_of
+from servemesh.client.retries import NO_ANSWER, RetryPolicy, delay_s, pushback_of
 from servemesh.errors import InvalidError, OverloadedError, ServemeshError, UnavailableError
 
-POLICY = RetryPolicy(attempts_max=4, delay_s_first=0.1, delay_s_max=0.3)
+POLICY = RetryPolicy(attempts_max=4, unreachable_s_max=5.0, delay_s_first=0.1, delay_s_max=0.3)
 
 
 def wait_s(
@@ -13,6 +13,7 @@ def wait_s(
     *,
     error: ServemeshError | None = None,
     pushback: str | None = None,
+    passed_s: float = 0.0,
     left_s: float = 30.0,
     random: float = 1.0,
 ) -> float | None:
@@ -21,6 +22,7 @@ def wait_s(
         attempt=attempt,
         error=error or UnavailableError("away"),
         pushback=pushback,
+        passed_s=passed_s,
         left_s=left_s,
         random=lambda: random,
     )
@@ -36,6 +38,21 @@ def test_full_jitter_may_wait_for_nothing():
 
 def test_attempts_are_bounded():
     assert wait_s(4) is None
+
+
+def test_a_mesh_that_nobody_answers_for_is_waited_for_by_time_not_by_attempts():
+    nobody = UnavailableError("nobody", reason=NO_ANSWER)
+    assert wait_s(40, error=nobody, passed_s=4.9) == 0.3
+    assert wait_s(2, error=nobody, passed_s=5.0) is None
+
+
+def test_one_attempt_means_one_attempt():
+    once = RetryPolicy(attempts_max=1)
+    for error in (UnavailableError("away"), UnavailableError("nobody", reason=NO_ANSWER)):
+        told = delay_s(
+            once, attempt=1, error=error, pushback=None, passed_s=0.0, left_s=9.0, random=lambda: 0.0
+        )
+        assert told is None
 
 
 @pytest.mark.parametrize("error", [InvalidError("no"), OverloadedError("full"), ServemeshError("bug")])
