@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 PYTEST := $(BIN)/pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock proto fmt lint test test-unit test-contract test-mesh test-faults test-e2e demo up bench clean
+.PHONY: help setup lock proto fmt lint test test-unit test-contract test-mesh test-faults test-e2e reliability demo up bench clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,10 @@ test-faults: setup ## Named faults on real processes
 
 test-e2e: setup ## `servemesh up` as a user runs it, with third-party clients
 	$(PYTEST) tests/e2e
+
+reliability: setup ## Run the named faults at full length and write their figures into docs/reliability.md
+	SERVEMESH_FAULTS_LENGTH=full SERVEMESH_FAULTS_FIGURES=.cache/reliability.json $(PYTEST) tests/faults
+	$(BIN)/python -m bench.reliability_page .cache/reliability.json
 
 demo: setup ## Start a mesh, push two real models, infer, kill a worker, stop
 	$(BIN)/python -m examples.demo

@@ -12,6 +12,7 @@ from examples.demo.mesh import DemoMesh
 from servemesh.client import Client
 from tests.harness import models
 from tests.harness.faults import FaultMesh
+from tests.harness.marks import Marks
 from tests.harness.processes import Child
 from tests.harness.steady_load import SteadyLoad
 
@@ -19,6 +20,30 @@ WORKERS = 3
 MODEL = "net"
 DEPLOY_S = 60.0
 RESTART_DELAY = "SERVEMESH_LOCAL_RESTART_DELAY_S_MAX"
+FIGURES_FILE = "SERVEMESH_FAULTS_FIGURES"
+MARKS = pytest.StashKey[Marks]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin to take figures."""
+    config.stash[MARKS] = Marks()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print the figures; write them to the file that the environment names, if it does."""
+    marks = config.stash[MARKS]
+    if marks.figures:
+        terminalreporter.section("figures of the faults (in brackets: where they must be)")
+        for figure in sorted(marks.figures, key=lambda figure: figure.check):
+            terminalreporter.write_line(str(figure))
+    if FIGURES_FILE in os.environ:
+        marks.save(Path(os.environ[FIGURES_FILE]))
+
+
+@pytest.fixture(scope="session")
+def marks(request: pytest.FixtureRequest) -> Marks:
+    """Takes the figures of this run."""
+    return request.config.stash[MARKS]
 
 
 @pytest.fixture(scope="session")

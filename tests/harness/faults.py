@@ -18,9 +18,16 @@ from tests.harness.waiting import blocking_until
 
 SEED = int(os.environ.get("SERVEMESH_FAULTS_SEED", "20261121"))
 """Of every choice that is left to chance; another one tries other moments and another order."""
+FULL = os.environ.get("SERVEMESH_FAULTS_LENGTH") == "full"
+"""Whether faults last as long as docs/reliability.md says, instead of as short as still shows the same."""
 CONTROL = ("registry", "nats", "weed", "gateway")
 HEAL_S = 30.0
 HTTP_TIMEOUT_S = 5.0
+
+
+def lasting(short: float, full: float) -> float:
+    """Return how long or how often, by what the environment asks for."""
+    return full if FULL else short
 
 
 class FaultMesh:
