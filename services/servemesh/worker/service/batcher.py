@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -23,6 +23,12 @@ from servemesh.worker.service.guard import Guard
 from servemesh.worker.service.statistics import Statistics
 
 CLOSE_TIMEOUT_S = 1.0
+Pools = Callable[[int], Executor]
+
+
+def threads(executions: int) -> Executor:
+    """Return so many threads for the runs of one slot."""
+    return ThreadPoolExecutor(executions, thread_name_prefix="batch")
 
 
 class Batcher:
@@ -45,6 +51,7 @@ class Batcher:
         statistics: Statistics,
         guard: Guard | None = None,
         metrics: BatchMetrics | None = None,
+        pools: Pools = threads,
     ) -> None:
         self._runtime = runtime
         self._names = tuple(spec.name for spec in signature.inputs)
@@ -52,6 +59,7 @@ class Batcher:
         self._statistics = statistics
         self._guard = guard
         self._metrics = metrics
+        self._pools = pools
         self._pace = Pace(policy.inline_s_max)
         self._rows_max = policy.rows_max if signature.batchable else 1
         self._room: WaitingRoom[Call] = WaitingRoom(policy)
@@ -64,7 +72,7 @@ class Batcher:
         self._loop = asyncio.get_running_loop()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._pool = ThreadPoolExecutor(self._policy.executions, thread_name_prefix="batch")
+        self._pool = self._pools(self._policy.executions)
         self._is_open = True
         return self
 

@@ -14,7 +14,7 @@ from servemesh.worker.domain.batching import BatchPolicy
 from servemesh.worker.domain.signature import Signature
 from servemesh.worker.domain.versions import AssignedVersion, Version
 from servemesh.worker.service.batch_metrics import BatchMetrics
-from servemesh.worker.service.batcher import Batcher
+from servemesh.worker.service.batcher import Batcher, Pools, threads
 from servemesh.worker.service.execution import Array, Runtime, Stop
 from servemesh.worker.service.guard import Guard
 from servemesh.worker.service.slots import ReadySlot
@@ -104,6 +104,7 @@ class Loader:
         limits: LoadLimits,
         policy: BatchPolicy,
         guard: Guard | None = None,
+        pools: Pools = threads,
     ) -> None:
         self._artifacts = artifacts
         self._open_session = open_session
@@ -111,6 +112,7 @@ class Loader:
         self._limits = limits
         self._policy = policy
         self._guard = guard
+        self._pools = pools
 
     @asynccontextmanager
     async def loaded(self, version: Version, warming: Callable[[int], None]) -> AsyncIterator[WarmModel]:
@@ -139,7 +141,9 @@ class Loader:
         """Take calls for a warm model, batched as it is assigned, for the length of the block."""
         version, policy = assigned.version, assigned.batching.policy(self._policy)
         metrics = BatchMetrics(version.model, version.version_id)
-        async with Batcher(warm.runtime, warm.signature, policy, statistics, self._guard, metrics) as batcher:
+        async with Batcher(
+            warm.runtime, warm.signature, policy, statistics, self._guard, metrics, self._pools
+        ) as batcher:
             yield ReadySlot(
                 model=version.model,
                 version_id=version.version_id,
