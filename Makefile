@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTEST := $(BIN)/pytest
+# Two at a time; faults and end-to-end tests load the whole machine and run alone.
+PYTESTS := $(PYTEST) --numprocesses 2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lock proto fmt lint test test-unit test-contract test-mesh test-faults test-e2e reliability demo up bench clean
@@ -43,16 +45,17 @@ lint: setup ## Check style, types, imports, file sizes and protos
 	$(BIN)/python tests/lint/file_length.py
 
 test: setup lint ## Run everything: lint, unit, contract, mesh, faults and end-to-end tests
-	$(PYTEST) tests
+	$(PYTESTS) tests/unit tests/contract tests/mesh
+	$(PYTEST) tests/faults tests/e2e
 
 test-unit: setup ## Domain and services with memory adapters
-	$(PYTEST) tests/unit
+	$(PYTESTS) tests/unit
 
 test-contract: setup ## Each port's suite on its memory and its real adapters
-	$(PYTEST) tests/contract
+	$(PYTESTS) tests/contract
 
 test-mesh: setup ## All services in one process over real gRPC
-	$(PYTEST) tests/mesh
+	$(PYTESTS) tests/mesh
 
 test-faults: setup ## Named faults on real processes
 	$(PYTEST) tests/faults

@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -172,7 +173,14 @@ async def test_a_store_that_is_away_says_so_and_serves_when_it_is_back(
         with pytest.raises(UnavailableError):
             await store.fetch_file(KEY, tmp_path / "copy", sha256=SHA256, size_bytes=len(DATA))
         own_seaweed_server.start()
-        await store.fetch_file(KEY, tmp_path / "copy", sha256=SHA256, size_bytes=len(DATA))
+
+        async def is_back() -> bool:  # it listens before it finds what it holds
+            with suppress(UnavailableError):
+                await store.fetch_file(KEY, tmp_path / "copy", sha256=SHA256, size_bytes=len(DATA))
+                return True
+            return False
+
+        await eventually(is_back)
 
 
 async def test_a_wrong_secret_is_told_from_an_outage(seaweed_server: SeaweedServer) -> None:
