@@ -114,7 +114,7 @@ class Bench:
         return {slot.model: slot.state.value for slot in self.residency.slots()}
 
     async def become(self, **states: str) -> None:
-        await eventually(lambda: self.states() == states, 3, f"{states}, got {self.states()}")
+        await eventually(lambda: self.states() == states, 3, lambda: f"{states}, got {self.states()}")
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -11,7 +11,9 @@ _POLL_S = 0.02
 
 
 async def eventually(
-    condition: Callable[[], bool | Awaitable[bool]], timeout_s: float = 10.0, what: str = ""
+    condition: Callable[[], bool | Awaitable[bool]],
+    timeout_s: float = 10.0,
+    what: str | Callable[[], str] = "",
 ) -> None:
     """Return as soon as the condition holds; AssertionError when it does not within `timeout_s`."""
     deadline = time.monotonic() + timeout_s
@@ -20,16 +22,22 @@ async def eventually(
         if await answer if inspect.isawaitable(answer) else answer:
             return
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {timeout_s} s: {what or _source(condition)}")
+            raise AssertionError(
+                f"not within {timeout_s} s: {(what() if callable(what) else what) or _source(condition)}"
+            )
         await asyncio.sleep(_POLL_S)
 
 
-def blocking_until(condition: Callable[[], bool], timeout_s: float = 10.0, what: str = "") -> None:
+def blocking_until(
+    condition: Callable[[], bool], timeout_s: float = 10.0, what: str | Callable[[], str] = ""
+) -> None:
     """Like `eventually`, for code outside an event loop."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {timeout_s} s: {what or _source(condition)}")
+            raise AssertionError(
+                f"not within {timeout_s} s: {(what() if callable(what) else what) or _source(condition)}"
+            )
         time.sleep(_POLL_S)
 
 

@@ -52,11 +52,14 @@ async def test_the_least_recently_called_of_three_models_makes_room(tmp_path: Pa
         for name in ("one", "two", "one", "three"):
             await _call(m, name)
 
-        async def made_room() -> bool:
-            ready = {name for name in ("one", "two", "three") if await m.holders(name, 1)}
-            return ready == {"one", "three"}
+        seen: set[str] = set()
 
-        await eventually(made_room)
+        async def made_room() -> bool:
+            nonlocal seen
+            seen = {name for name in ("one", "two", "three") if await m.holders(name, 1)}
+            return seen == {"one", "three"}
+
+        await eventually(made_room, what=lambda: f"one and three are held, but {sorted(seen)}")
         await _call(m, "two")
 
 
