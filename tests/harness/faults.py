@@ -82,8 +82,14 @@ class FaultMesh:
 
     def until_back(self, gone: dict[str, int]) -> None:
         """Wait until each of these runs again as another process, and is ready."""
-        blocking_until(
-            lambda: all(self._is_back(name, pid) for name, pid in gone.items()), HEAL_S, f"{[*gone]} are back"
+        blocking_until(lambda: self.is_back(gone), HEAL_S, f"{[*gone]} are back")
+
+    def is_back(self, gone: dict[str, int]) -> bool:
+        """Whether each of these runs again as another process, and is ready."""
+        known = self.processes
+        return all(
+            known[name]["pid"] not in (pid, None) and known[name]["state"] == "READY"
+            for name, pid in gone.items()
         )
 
     def until_whole(self) -> None:
@@ -101,28 +107,28 @@ class FaultMesh:
 
     def answered(self) -> dict[str, int]:
         """How many calls Envoy has had answered by each address, since it knows that address."""
-        return self._counts("rq_success")
+        return _counts(self._admin("clusters"), "rq_success")
+
+    def address_of(self, name: str) -> str:
+        """Where a process of this name listens."""
+        return str(self.processes[name]["address"])
+
+    def counts_of(self, address: str) -> tuple[int, int]:
+        """How many calls Envoy has sent to this worker or could not send to it, and how many it had answered."""
+        page = self._admin("clusters")
+        total, unconnected, answered = (
+            _counts(page, name).get(address, 0) for name in ("rq_total", "cx_connect_fail", "rq_success")
+        )
+        return total + unconnected, answered
 
     def under_way(self) -> int:
         """How many calls Envoy waits for now."""
-        return sum(self._counts("rq_active").values())
-
-    def _counts(self, name: str) -> dict[str, int]:
-        lines = (line.split("::") for line in self._admin("clusters").splitlines())
-        return {
-            words[1]: int(words[3])
-            for words in lines
-            if len(words) == 4 and words[0] == "workers" and words[2] == name
-        }
+        return sum(_counts(self._admin("clusters"), "rq_active").values())
 
     def _answered_more(self, name: str, before: dict[str, int]) -> bool:
         address = self.processes[name]["address"]
         count = self.answered().get(address, 0)
         return count > 0 and count != before.get(address)
-
-    def _is_back(self, name: str, pid: int) -> bool:
-        process = self.processes[name]
-        return process["pid"] not in (pid, None) and process["state"] == "READY"
 
     def _admin(self, page: str) -> str:
         url = f"http://127.0.0.1:{self._ports['envoy-admin']}/{page}"
@@ -131,6 +137,15 @@ class FaultMesh:
                 return str(answer.read().decode())
         except OSError:  # Envoy is being started
             return ""
+
+
+def _counts(page: str, name: str) -> dict[str, int]:
+    lines = (line.split("::") for line in page.splitlines())
+    return {
+        words[1]: int(words[3])
+        for words in lines
+        if len(words) == 4 and words[0] == "workers" and words[2] == name
+    }
 
 
 def is_alive(pid: int) -> bool:

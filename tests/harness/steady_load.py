@@ -21,6 +21,8 @@ from servemesh.api.oip.v2 import inference_pb2_grpc as pb_grpc
 ROWS = 8
 REQUESTS = 16
 DEADLINE_S = 20.0
+LATE_S = 0.1
+"""A call that has not ended so long after its deadline is late."""
 AFTERWARDS = 30
 CHANNEL_OPTIONS = (
     ("grpc.enable_retries", 0),
@@ -48,6 +50,7 @@ class Figures:
     faults: tuple[str, ...]
     p99_s: float
     slowest_s: float
+    late: int
 
     @classmethod
     def of(cls, calls: list[Call]) -> Figures:
@@ -58,6 +61,7 @@ class Figures:
             faults=tuple(call.fault for call in calls if call.fault),
             p99_s=durations[int(0.99 * (len(durations) - 1))],
             slowest_s=durations[-1],
+            late=sum(1 for duration in durations if duration > DEADLINE_S + LATE_S),
         )
 
     def __str__(self) -> str:
