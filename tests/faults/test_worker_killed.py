@@ -20,6 +20,7 @@ from servemesh.api.oip.v2 import inference_pb2 as pb
 from servemesh.api.oip.v2 import inference_pb2_grpc as pb_grpc
 from servemesh.blobs.minio_store import MinioStore, StoreSettings
 from servemesh.rpc.client import channel
+from servemesh.worker.adapters.run_marks import standing
 from tests.harness import models
 from tests.harness.nats_server import NatsServer
 from tests.harness.processes import Child, free_ports
@@ -170,7 +171,7 @@ async def test_a_version_that_it_crashes_of_three_times_is_given_up(
             async with channel(worker.address) as connection, asyncio.TaskGroup() as group:
                 await eventually(lambda: str(READY) in _states(fleet), 20, child.output)
                 group.create_task(endless(connection))
-                await eventually(lambda: any((worker.cache / "marks").read_bytes()[32::33]), 5)
+                await eventually(lambda: bool(standing((worker.cache / "marks").read_bytes())), 5)
                 child.send(signal.SIGSEGV)
                 await asyncio.to_thread(child.wait)
             fleet.renewals.clear()

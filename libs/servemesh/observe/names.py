@@ -113,6 +113,7 @@ WARMUP_FAILED = "warmup.failed"  # the model refuses zeros; it is served all the
 WARMUP_NOT_BATCHABLE = "warmup.not_batchable"  # rows do not come back one for one: calls run one at a time
 PROVIDER_UNAVAILABLE = "provider.unavailable"  # with asked and got: which onnxruntime providers there are
 CRASHED_BEFORE = "crashed_before"  # with running, fault: what the process before this one died of
+WORKER_CONDEMNED = "worker.condemned"  # with version, cause: a model holds this process, which ends for it
 REGISTRY_AWAY = "registry.away"
 REGISTRY_BACK = "registry.back"
 LEASE_SUPERSEDED = "lease.superseded"  # a newer process has this worker's name: this one ends

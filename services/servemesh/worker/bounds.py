@@ -10,6 +10,7 @@ from servemesh.worker.adapters.onnx_session import RuntimeOptions
 from servemesh.worker.domain.batching import BatchPolicy
 from servemesh.worker.service.loading import LoadLimits
 from servemesh.worker.service.reconciler import ReconcilePolicy
+from servemesh.worker.service.watchdog import WatchLimits
 from servemesh.worker.settings import Settings
 
 
@@ -28,6 +29,23 @@ def batch_policy(settings: Settings) -> BatchPolicy:
 def memory_bytes_max(settings: Settings) -> int:
     """Memory for resident Versions."""
     return settings.memory_bytes_max or int(settings.memory_share * machine.memory_bytes())
+
+
+def process_memory_bytes_max(settings: Settings) -> int:
+    """Memory of the whole process; 0 for no bound: drivers of devices reserve what they never use."""
+    if settings.providers != ("CPUExecutionProvider",):
+        return settings.process_memory_bytes_max
+    return settings.process_memory_bytes_max or int(1.5 * memory_bytes_max(settings)) + (1 << 30)
+
+
+def watch_limits(settings: Settings) -> WatchLimits:
+    """What a model may do before the worker ends for it."""
+    return WatchLimits(stop_wait_s=settings.stop_wait_s, memory_bytes_max=process_memory_bytes_max(settings))
+
+
+def end_wait_s(settings: Settings) -> float:
+    """The longest that a worker takes to end when a model holds it."""
+    return settings.drain_wait_s + settings.grace_s + settings.exit_wait_s
 
 
 def runtime_options(settings: Settings) -> RuntimeOptions:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import os
 import random
-import threading
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Protocol
 
@@ -25,7 +22,7 @@ from servemesh.observe.setup import setup
 from servemesh.rpc.health import Health
 from servemesh.rpc.server import Backend, serving
 from servemesh.worker import bounds
-from servemesh.worker.adapters import text_locale
+from servemesh.worker.adapters import machine, text_locale
 from servemesh.worker.adapters.assignment_file import AssignmentFile
 from servemesh.worker.adapters.crash_file import CrashFile, faults_reported
 from servemesh.worker.adapters.disk_cache import BlobReader, DiskCache
@@ -33,6 +30,7 @@ from servemesh.worker.adapters.fleet_lease import FleetLease
 from servemesh.worker.adapters.onnx_session import OnnxSession
 from servemesh.worker.api.oip import OipApi
 from servemesh.worker.api.worker import WorkerApi
+from servemesh.worker.ending import Condemnation, end_within, until_ended
 from servemesh.worker.service.announcer import Announcer
 from servemesh.worker.service.catalog import Catalog
 from servemesh.worker.service.gauges import SlotGauges
@@ -44,7 +42,9 @@ from servemesh.worker.service.loading import Loader
 from servemesh.worker.service.readiness import Readiness
 from servemesh.worker.service.reconciler import Reconciler
 from servemesh.worker.service.residency import Residency, SlotStatus
+from servemesh.worker.service.runs import Runs
 from servemesh.worker.service.slot_series import SlotSeries
+from servemesh.worker.service.watchdog import Watchdog, WatchLimits
 from servemesh.worker.settings import Settings
 
 SERVICES = ("", "inference.GRPCInferenceService", "servemesh.api.worker.v1.WorkerService")
@@ -74,13 +74,17 @@ async def run(settings: Settings, stop: Stop = until_signalled) -> None:
         bus = await enter(NatsBus.running(BusSettings(url=settings.nats_url, client_name=settings.instance)))
         blobs = await enter(MinioStore.running(bounds.blob_settings(settings)))
         stack.enter_context(faults_reported(settings.cache_dir))
+        limits = bounds.watch_limits(settings)
+        if limits.memory_bytes_max:
+            machine.limit_process_memory(limits.memory_bytes_max)
         await serve(
             settings,
             bus,
             blobs,
             observation.metrics_address,
             stop,
-            served=lambda: _end_within(settings.exit_wait_s),
+            served=lambda: end_within(settings.exit_wait_s),
+            limits=limits,
         )
 
 
@@ -93,10 +97,12 @@ async def serve(
     *,
     ready: Ready = ignored,
     served: Callable[[], None] = lambda: None,
+    limits: WatchLimits | None = None,
 ) -> None:
     """Serve until `stop` returns. The stack unwinds upwards: refuse, finish, say goodbye, close.
 
     `ready` is told the address once it serves; `served` is called when the last call has its answer.
+    `limits` are the watchdog's, which bounds no memory without them: others may share the process.
     """
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
@@ -107,8 +113,17 @@ async def serve(
         identity = _identity(settings, residency, metrics_address)
         stack.enter_context(metrics.collecting(SlotSeries(lambda: residency.shown)))
         guard = stack.enter_context(Guard.running())
-        journal = CrashFile(settings.cache_dir)
-        reconciler = _reconciler(settings, residency, _loader(settings, cache, journal, guard))
+        journal, runs = CrashFile(settings.cache_dir), Runs()
+        condemnation = Condemnation(residency, end_wait_s=bounds.end_wait_s(settings))
+        watchdog = Watchdog(
+            runs,
+            journal,
+            limits or WatchLimits(stop_wait_s=settings.stop_wait_s),
+            end=condemnation.speak,
+            memory_bytes=machine.process_memory_bytes,
+        )
+        stack.enter_context(watchdog.running())
+        reconciler = _reconciler(settings, residency, _loader(settings, cache, journal, runs, guard))
         announcer = Announcer(bus, identity, residency.changes, interval_s=settings.announce_interval_s)
         keeper = LeaseKeeper(
             fleet,
@@ -133,16 +148,18 @@ async def serve(
             health.set(service, True)
         _log.info(names.READY, extra={"address": address, "metrics_address": metrics_address})
         ready(address)
-        await _stopped(stop, keeper)
+        await until_ended(stop, keeper.superseded.wait, condemnation.spoken.wait)
         _log.info(names.DRAINING)
         identity.is_draining = True
         residency.changes.notify()
-        journal.forget()
+        if not condemnation.spoken.is_set():
+            journal.forget()
 
 
 def _serving(settings: Settings, residency: Residency, health: Health) -> AbstractAsyncContextManager[str]:
     catalog = Catalog(residency)
-    apis: list[OipApi | WorkerApi] = [OipApi(Inference(residency), catalog, health), WorkerApi(catalog)]
+    inference = Inference(residency)
+    apis: list[OipApi | WorkerApi] = [OipApi(inference, catalog, health), WorkerApi(inference, catalog)]
     return serving(
         settings.address,
         [api.register for api in apis],
@@ -151,25 +168,6 @@ def _serving(settings: Settings, residency: Residency, health: Health) -> Abstra
         grace_s=settings.grace_s,
         backend=Backend(settings.server),
     )
-
-
-async def _stopped(stop: Stop, keeper: LeaseKeeper) -> None:
-    """Return when the process is told to stop, or when another one has taken its place."""
-    ended = asyncio.Event()
-
-    async def ending(cause: Callable[[], Awaitable[object]]) -> None:
-        await cause()
-        ended.set()
-
-    async with background(lambda: ending(stop), lambda: ending(keeper.superseded.wait)):
-        await ended.wait()
-
-
-def _end_within(wait_s: float) -> None:
-    """Have the process end soon although a thread hangs in a driver: there is nothing left to lose."""
-    timer = threading.Timer(wait_s, os._exit, args=(0,))
-    timer.daemon = True
-    timer.start()
 
 
 def _identity(settings: Settings, residency: Residency, metrics_address: str) -> Identity:
@@ -200,7 +198,7 @@ def _residency(settings: Settings, health: Health) -> Residency:
     )
 
 
-def _loader(settings: Settings, cache: DiskCache, journal: CrashFile, guard: Guard) -> Loader:
+def _loader(settings: Settings, cache: DiskCache, journal: CrashFile, runs: Runs, guard: Guard) -> Loader:
     options = bounds.runtime_options(settings)
     return Loader(
         cache,
@@ -208,6 +206,7 @@ def _loader(settings: Settings, cache: DiskCache, journal: CrashFile, guard: Gua
         journal,
         limits=bounds.load_limits(settings),
         policy=bounds.batch_policy(settings),
+        runs=runs,
         guard=guard,
     )
 

@@ -73,7 +73,7 @@ class Settings(BaseSettings):
     open_timeout_s: float = Field(default=120, gt=0, le=3600)
     """How long onnxruntime may take to open one Version."""
     crashes_max: int = Field(default=3, ge=1, le=100)
-    """After so many deaths in a row while opening an artifact, it is opened no more."""
+    """After so many deaths in a row of opening or running an artifact, it is opened no more."""
     retry_first_s: float = Field(default=0.5, gt=0, le=60)
     """Until a failed load is tried again; doubled each time."""
     retry_longest_s: float = Field(default=60, gt=0, le=3600)
@@ -127,6 +127,12 @@ class Settings(BaseSettings):
 
     exit_wait_s: float = Field(default=2, gt=0, le=60)
     """For threads that hang in a driver, once every call has its answer."""
+
+    stop_wait_s: float = Field(default=10, gt=0, le=600)
+    """A run that goes on for so long after it was told to stop ends the worker, as a crash of its Version."""
+    process_memory_bytes_max: int = Field(default=0, ge=0)
+    """Memory of the whole process; 0 takes half as much again as for Versions, and 1 GiB. A Version that keeps more
+    than nine tenths of it ends the worker, as a crash of its own."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """The least that is logged."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import faulthandler
 import json
 import logging
+import re
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +20,7 @@ CRASHES, FAULTS, MARKS = "crashes.json", "faults.log", "marks"
 SIZE_BYTES_MAX = 1024 * 1024
 ENTRIES_MAX = 1_000
 EXCERPT_CHARS_MAX = 500
+_THREAD = re.compile(rb"Current thread 0x([0-9a-f]+)")
 
 _log = logging.getLogger(__name__)
 
@@ -27,7 +30,7 @@ def faults_reported(folder: Path) -> Iterator[None]:
     """Have a crash of this process (not a kill from outside) written down in `folder`."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (folder / FAULTS).open("ab") as file:
-        faulthandler.enable(file, all_threads=False)
+        faulthandler.enable(file)  # of all threads: only so it says which one crashed
         try:
             yield
         finally:
@@ -35,15 +38,17 @@ def faults_reported(folder: Path) -> Iterator[None]:
 
 
 class CrashFile:
-    """Satisfies loading.CrashJournal. Small files in the cache's folder, written on the event loop before loads.
+    """Satisfies loading.CrashJournal and watchdog.CrashCounts. Small files in the cache's folder.
 
     Opening: counted up before and taken back after, so whatever ended the process counts, a lack of memory too.
-    Running: counted only if the process crashed by itself, since a kill from outside says nothing of a model.
-    A process that ends in order starts anew with no counts.
+    Running: counted only if the process crashed by itself, since a kill from outside says nothing of a model;
+    and for what the thread was running that crashed, if that is known. A run that the watchdog ends the process
+    for is counted too. A process that ends in order starts anew with no counts.
     """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / CRASHES
+        self._lock = threading.Lock()  # the watchdog counts in its own thread
         self._opening: set[str] = set()
         kept = _read(self._path)
         self._opened_counts = Counter(kept.get("opening", {}))
@@ -72,6 +77,11 @@ class CrashFile:
         """Return the context in which the artifact is run."""
         return self._marks.mark(sha256)
 
+    def condemned(self, sha256: str) -> None:
+        """The process is about to be ended because of the artifact."""
+        self._run_counts[sha256] += 1
+        self._write()
+
     def forget(self) -> None:
         """The process ends in order."""
         self._opened_counts.clear()
@@ -83,20 +93,25 @@ class CrashFile:
         if not crash:
             return
         excerpt = crash.decode(errors="replace")[:EXCERPT_CHARS_MAX]
-        _log.error(names.CRASHED_BEFORE, extra={"running": list(self._marks.standing), "fault": excerpt})
-        self._run_counts.update(self._marks.standing)
+        running = self._marks.standing
+        found = _THREAD.search(crash)
+        guilty = running.get(int(found[1], 16)) if found else None
+        blamed = [guilty] if guilty else sorted(set(running.values()))
+        _log.error(names.CRASHED_BEFORE, extra={"running": blamed, "fault": excerpt})
+        self._run_counts.update(blamed)
         self._write()
         faults.write_bytes(b"")
 
     def _write(self) -> None:
-        kept = {
-            "opening": dict(self._opened_counts.most_common(ENTRIES_MAX)),
-            "running": dict(self._run_counts.most_common(ENTRIES_MAX)),
-        }
-        try:
-            replace_file(self._path, json.dumps(kept).encode())
-        except OSError as error:  # a full disk: the load goes on unwatched
-            _log.warning(names.CACHE_WRITE_FAILED, extra={"file": self._path.name, "errno": error.errno})
+        with self._lock:
+            kept = {
+                "opening": dict(self._opened_counts.most_common(ENTRIES_MAX)),
+                "running": dict(self._run_counts.most_common(ENTRIES_MAX)),
+            }
+            try:
+                replace_file(self._path, json.dumps(kept).encode())
+            except OSError as error:  # a full disk: the load goes on unwatched
+                _log.warning(names.CACHE_WRITE_FAILED, extra={"file": self._path.name, "errno": error.errno})
 
 
 def _read(path: Path) -> dict[str, dict[str, int]]:

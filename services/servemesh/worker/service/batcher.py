@@ -79,14 +79,7 @@ class Batcher:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._is_open = False
-        for call in self._room.clear():
-            call.fail(leaving())
-        for batch in self._running:
-            batch.stop.stop()
-            for call in batch.calls:
-                call.fail(leaving())
-        self._note_idle()
+        self.abandon()
         # A kernel that does not heed the stop is left behind in its thread.
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
@@ -117,6 +110,17 @@ class Batcher:
     def waiting_calls(self) -> int:
         """Calls that wait for a run. About right for another thread, too."""
         return self._room.calls
+
+    def abandon(self) -> None:
+        """Refuse every call, those that wait and those under way too: other workers may answer them."""
+        self._is_open = False
+        for call in self._room.clear():
+            call.fail(leaving())
+        for batch in self._running:
+            batch.stop.stop()
+            for call in batch.calls:
+                call.fail(leaving())
+        self._note_idle()
 
     async def drain(self) -> None:
         """Refuse new calls and return when the last one has its answer."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,8 +15,9 @@ from servemesh.worker.domain.signature import Signature
 from servemesh.worker.domain.versions import AssignedVersion, Version
 from servemesh.worker.service.batch_metrics import BatchMetrics
 from servemesh.worker.service.batcher import Batcher, Pools, threads
-from servemesh.worker.service.execution import Array, Runtime, Stop
+from servemesh.worker.service.execution import Runtime
 from servemesh.worker.service.guard import Guard
+from servemesh.worker.service.runs import Runs
 from servemesh.worker.service.slots import ReadySlot
 from servemesh.worker.service.statistics import Statistics
 from servemesh.worker.service.warmup import warmed
@@ -80,18 +81,6 @@ class WarmModel:
     signature: Signature
 
 
-class _Marked:
-    """Runs a model with its mark standing, so that a crash shows whose it was."""
-
-    def __init__(self, runtime: Runtime, mark: AbstractContextManager[None]) -> None:
-        self._runtime = runtime
-        self._mark = mark
-
-    def run(self, inputs: Mapping[str, Array], outputs: Sequence[str], stop: Stop) -> list[Array]:
-        with self._mark:
-            return self._runtime.run(inputs, outputs, stop)
-
-
 class Loader:
     """Loads Versions, each within its own bounds."""
 
@@ -103,6 +92,7 @@ class Loader:
         *,
         limits: LoadLimits,
         policy: BatchPolicy,
+        runs: Runs | None = None,
         guard: Guard | None = None,
         pools: Pools = threads,
     ) -> None:
@@ -111,6 +101,7 @@ class Loader:
         self._journal = journal
         self._limits = limits
         self._policy = policy
+        self._runs = runs or Runs()
         self._guard = guard
         self._pools = pools
 
@@ -126,11 +117,8 @@ class Loader:
             try:
                 self._check_memory(version, session.memory_bytes)
                 warming(session.memory_bytes)
-                signature = await self._warmed(session, version)
-                mark = self._journal.mark(version.sha256)
-                yield WarmModel(
-                    runtime=session if mark is None else _Marked(session, mark), signature=signature
-                )
+                runtime = self._runs.watched(session, version, self._journal.mark(version.sha256))
+                yield WarmModel(runtime=runtime, signature=await self._warmed(runtime, version))
             finally:
                 session.close()
 
@@ -163,11 +151,11 @@ class Loader:
         finally:
             self._journal.opened(version.sha256)
 
-    async def _warmed(self, session: Session, version: Version) -> Signature:
+    async def _warmed(self, runtime: Runtime, version: Version) -> Signature:
         self._journal.opening(version.sha256)
         try:
             async with asyncio.timeout(self._limits.open_timeout_s):
-                batchable = await warmed(session, version)
+                batchable = await warmed(runtime, version)
         except TimeoutError as error:
             raise _too_slow(version, self._limits.open_timeout_s) from error
         finally:

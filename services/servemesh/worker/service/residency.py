@@ -186,6 +186,11 @@ class Residency:
         self._residents.pop(name, None)
         self._changed()
 
+    def abandon(self, name: str) -> None:
+        """Refuse the calls of a slot, those under way too."""
+        if name in self._residents:
+            self._residents[name].slot.batcher.abandon()
+
     def statistics(self, name: str) -> Statistics:
         """Return the counters of a slot, which outlive its being unloaded."""
         return self._statistics.setdefault(name, Statistics())

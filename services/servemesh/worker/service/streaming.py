@@ -1,9 +1,9 @@
-"""Answers the requests of a stream side by side and yields the answers in the order of the requests."""
+"""Answers several requests side by side and yields the answers in the order of the requests."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 RequestT = TypeVar("RequestT")
@@ -50,6 +50,27 @@ async def in_order(
         pass  # whoever iterated has left; the group has cancelled the rest
     if failure is not None:
         raise failure
+
+
+async def together(
+    requests: Sequence[RequestT], answered: Callable[[RequestT], Coroutine[Any, Any, AnswerT]]
+) -> AsyncGenerator[list[AnswerT], None]:
+    """Yield the answers in order, those together that are ready together; all requests are worked on at once.
+
+    Whoever iterates must close the iterator; requests that are still worked on are then cancelled.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(answered(request)) for request in requests]
+            ready: list[AnswerT] = []
+            for task in tasks:
+                if ready and not task.done():
+                    yield ready
+                    ready = []
+                ready.append(await task)
+            yield ready
+    except* GeneratorExit:
+        pass  # whoever iterated has left; the group has cancelled the rest
 
 
 def _cancel(reader: asyncio.Task[None], ahead: asyncio.Queue[Any]) -> None:
