@@ -30,9 +30,9 @@ from servemesh.worker.adapters.fleet_lease import FleetLease
 from servemesh.worker.adapters.onnx_session import OnnxSession
 from servemesh.worker.api.oip import OipApi
 from servemesh.worker.api.worker import WorkerApi
-from servemesh.worker.ending import Condemnation, end_within, until_ended
 from servemesh.worker.service.announcer import Announcer
 from servemesh.worker.service.catalog import Catalog
+from servemesh.worker.service.ending import Condemnation, end_within, until_ended
 from servemesh.worker.service.gauges import SlotGauges
 from servemesh.worker.service.guard import Guard
 from servemesh.worker.service.identity import Identity
