@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import signal
 import time
@@ -38,7 +39,7 @@ def test_workers_killed_in_the_middle_of_a_batch_fail_no_call(
         load.send(VOLLEY)
         load.until_answered(chance.randrange(1, VOLLEY // 2))
         gone, absence = fault_mesh.kill(victim), Absence(fault_mesh, fault_mesh.address_of(victim))
-        absence.look_until(lambda gone=gone: fault_mesh.is_back(gone))
+        absence.look_until(functools.partial(fault_mesh.is_back, gone))
         backs_s.append(absence.until_answers())
         last_calls_s.append(absence.last_call_s)
     load.until_all_ended()

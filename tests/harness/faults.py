@@ -105,6 +105,10 @@ class FaultMesh:
             f"{[*names]} take calls again",
         )
 
+    def until_answered_by(self, address: str) -> None:
+        """Wait until the worker of this address has answered a call that came through Envoy."""
+        blocking_until(lambda: self.counts_of(address)[1] > 0, HEAL_S, f"the worker at {address} takes calls")
+
     def answered(self) -> dict[str, int]:
         """How many calls Envoy has had answered by each address, since it knows that address."""
         return _counts(self._admin("clusters"), "rq_success")
