@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import replace
 
 from servemesh.api.oip.v2 import inference_pb2 as pb
@@ -48,8 +46,8 @@ class MemoryWorkers:
         self.loads: list[tuple[str, str, int]] = []
         self.load_is_slow = False  # it goes on in the worker, but not within the caller's patience
         self.statistics: dict[str, list[pb.ModelStatistics]] = {}
-        self.streams_cut_after: dict[str, int] = {}
-        self.streams_refused: dict[str, ServemeshError] = {}
+        self.killed_after: dict[str, int] = {}  # answers to requests of streams
+        self.rounds_refused: dict[str, ServemeshError] = {}
 
     async def infer(
         self, address: str, request: pb.ModelInferRequest, *, timeout_s: float, metadata: Metadata = ()
@@ -58,10 +56,22 @@ class MemoryWorkers:
         self.answered.append((address, request.id))
         return pb.ModelInferResponse(model_name=request.model_name, id=request.id)
 
-    @asynccontextmanager
-    async def stream(self, address: str) -> AsyncIterator[MemoryStream]:
+    async def infer_many(
+        self, address: str, requests: Sequence[bytes]
+    ) -> AsyncGenerator[Sequence[pb.ModelStreamInferResponse], None]:
         self._reach(address)
-        yield MemoryStream(self, address)
+        if address in self.rounds_refused:
+            raise self.rounds_refused[address]
+        for content in requests:
+            left = self.killed_after.get(address)
+            if left == 0:
+                raise UnavailableError("the worker was killed")
+            if left is not None:
+                self.killed_after[address] = left - 1
+            request = pb.ModelInferRequest.FromString(content)
+            self.answered.append((address, request.id))
+            answer = pb.ModelInferResponse(id=request.id, model_version=address)
+            yield [pb.ModelStreamInferResponse(infer_response=answer)]
 
     async def model_metadata(
         self, address: str, request: pb.ModelMetadataRequest, *, timeout_s: float
@@ -95,35 +105,6 @@ class MemoryWorkers:
     def _reach(self, address: str) -> None:
         if address in self.down:
             raise UnavailableError(f"{address} cannot be reached")
-
-
-class MemoryStream:
-    """A stream whose answers carry the worker's address as model_version; it may be cut after some answers."""
-
-    def __init__(self, workers: MemoryWorkers, address: str) -> None:
-        self._workers = workers
-        self._address = address
-        self._requests: asyncio.Queue[pb.ModelInferRequest | None] = asyncio.Queue()
-
-    async def write(self, request: pb.ModelInferRequest) -> None:
-        self._requests.put_nowait(request)
-
-    async def read(self) -> pb.ModelStreamInferResponse | None:
-        if self._address in self._workers.streams_refused:
-            raise self._workers.streams_refused[self._address]
-        left = self._workers.streams_cut_after.get(self._address)
-        if left == 0:
-            raise UnavailableError("the worker was killed")
-        request = await self._requests.get()
-        if request is None:
-            return None
-        if left is not None:
-            self._workers.streams_cut_after[self._address] = left - 1
-        answer = pb.ModelInferResponse(id=request.id, model_version=self._address)
-        return pb.ModelStreamInferResponse(infer_response=answer)
-
-    async def done_writing(self) -> None:
-        self._requests.put_nowait(None)
 
 
 class MemoryCatalog:

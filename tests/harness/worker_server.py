@@ -79,7 +79,8 @@ async def worker_server(
     health = Health()
     async with direct_slots(folder, built, policy) as slots:
         catalog = Catalog(slots)
-        registrars = [OipApi(Inference(slots), catalog, health).register, WorkerApi(catalog).register]
+        inference = Inference(slots)
+        registrars = [OipApi(inference, catalog, health).register, WorkerApi(inference, catalog).register]
         async with serving("127.0.0.1:0", registrars, health=health, backend=backend, grace_s=2) as address:
             health.set("", True)
             async with channel(address) as to_worker:

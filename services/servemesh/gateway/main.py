@@ -125,7 +125,7 @@ def _oip(
         Mesh(live, activator, workers, catalog, bounds.mesh_limits(settings)),
         Dispatch(activator, workers, chance),
         statistics,
-        Streams(live, activator, workers, bounds.stream_limits(settings), chance),
+        Streams(activator, workers, bounds.stream_limits(settings), chance),
     )
 
 

@@ -15,7 +15,7 @@ from tests.harness.mesh_fakes import FleetTable, MemoryCatalog, MemoryWorkers, a
 
 def streams_over(fleet: FleetTable, workers: MemoryWorkers, **limits: int) -> Streams:
     activator = Activator(fleet, workers, MemoryCatalog(), ActivationLimits())
-    return Streams(fleet, activator, workers, StreamLimits(**limits), random.Random(7))
+    return Streams(activator, workers, StreamLimits(**limits), random.Random(7))
 
 
 async def requests(*pairs: tuple[str, str]) -> AsyncIterator[pb.ModelInferRequest]:
@@ -41,7 +41,7 @@ async def test_answers_of_one_model_come_in_the_order_of_its_requests():
 async def test_what_a_killed_worker_left_unanswered_is_answered_by_another_once_and_in_order():
     fleet = FleetTable(a_worker("worker-1", a_slot("a")), a_worker("worker-2", a_slot("a")))
     workers = MemoryWorkers(fleet)
-    workers.streams_cut_after = {"worker-1:1": 3}
+    workers.killed_after = {"worker-1:1": 3}
     answers = await answers_of(streams_over(fleet, workers), *[("a", str(index)) for index in range(10)])
     assert [answer.infer_response.id for answer in answers] == [str(index) for index in range(10)]
     assert not any(answer.error_message for answer in answers)
@@ -57,7 +57,7 @@ async def test_a_request_for_an_unknown_model_is_answered_with_its_error_and_the
 async def test_a_request_that_no_worker_can_answer_fails_after_the_allowed_attempts():
     fleet = FleetTable(a_worker("worker-1", a_slot("a")))
     workers = MemoryWorkers(fleet)
-    workers.streams_cut_after = {"worker-1:1": 1}
+    workers.killed_after = {"worker-1:1": 1}
     answers = await answers_of(streams_over(fleet, workers), ("a", "1"), ("a", "2"))
     assert [(answer.infer_response.id, bool(answer.error_message)) for answer in answers] == [
         ("1", False),
@@ -68,7 +68,7 @@ async def test_a_request_that_no_worker_can_answer_fails_after_the_allowed_attem
 async def test_requests_on_a_stream_that_a_worker_refuses_are_answered_with_its_reason_and_the_rest_goes_on():
     fleet = FleetTable(a_worker("worker-1", a_slot("a")), a_worker("worker-2", a_slot("b")))
     workers = MemoryWorkers(fleet)
-    workers.streams_refused = {"worker-1:1": OverloadedError("8 calls are in flight here, the limit")}
+    workers.rounds_refused = {"worker-1:1": OverloadedError("8 calls are in flight here, the limit")}
     answers = await answers_of(streams_over(fleet, workers), ("a", "1"), ("b", "2"))
     by_id = {answer.infer_response.id: answer.error_message for answer in answers}
     assert by_id == {"1": "8 calls are in flight here, the limit", "2": ""}

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,7 +13,6 @@ from servemesh import names
 from servemesh.api.oip.v2 import inference_pb2 as pb
 from servemesh.api.oip.v2 import inference_pb2_grpc as pb_grpc
 from servemesh.api.worker.v1 import worker_pb2, worker_pb2_grpc
-from servemesh.errors import UnavailableError
 from servemesh.gateway.service.ports import Metadata
 from servemesh.observe import traces
 from servemesh.rpc import client
@@ -51,13 +48,17 @@ class WorkerCalls:
         )
         return response
 
-    @asynccontextmanager
-    async def stream(self, address: str) -> AsyncIterator[WorkerCallStream]:
-        """Open a ModelStreamInfer for the length of the block."""
-        stub = await self._oip(address)
-        call = stub.ModelStreamInfer(metadata=tuple(traces.headers()))
+    async def infer_many(
+        self, address: str, requests: Sequence[bytes]
+    ) -> AsyncGenerator[Sequence[pb.ModelStreamInferResponse], None]:
+        """Run ModelInferRequests side by side; yield the answers in their order."""
+        stub = worker_pb2_grpc.WorkerServiceStub(await self._channel(address))
+        call = stub.InferMany(worker_pb2.InferManyRequest(requests=requests), metadata=traces.headers())
         try:
-            yield WorkerCallStream(call)
+            async for message in call:
+                yield [pb.ModelStreamInferResponse.FromString(answer) for answer in message.responses]
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from error
         finally:
             call.cancel()
 
@@ -105,31 +106,3 @@ class WorkerCalls:
                 await idle.close(grace=None)
         self._channels.move_to_end(address)
         return channel
-
-
-class WorkerCallStream:
-    """The WorkerStream port over one gRPC call."""
-
-    def __init__(self, call: Any) -> None:
-        self._call = call
-
-    async def write(self, request: pb.ModelInferRequest) -> None:
-        """Send a request."""
-        try:
-            await self._call.write(request)
-        except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error) from error
-        except asyncio.InvalidStateError as error:
-            raise UnavailableError("the stream to the worker is closed", reason="STREAM_CUT") from error
-
-    async def read(self) -> pb.ModelStreamInferResponse | None:
-        """Return the next answer, None at the end."""
-        try:
-            answer = await self._call.read()
-        except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error) from error
-        return None if answer is grpc.aio.EOF else answer
-
-    async def done_writing(self) -> None:
-        """Say that no more requests will come."""
-        await self._call.done_writing()

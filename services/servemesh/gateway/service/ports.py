@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from servemesh.api.oip.v2 import inference_pb2 as pb
 
 Metadata = Sequence[tuple[str, str]]
-
-
-class WorkerStream(Protocol):
-    """One open ModelStreamInfer to a worker: answers come in the order of the requests."""
-
-    async def write(self, request: pb.ModelInferRequest) -> None:
-        """Send a request; UnavailableError when the stream is broken."""
-        ...
-
-    async def read(self) -> pb.ModelStreamInferResponse | None:
-        """Return the next answer, None when the worker has closed the stream in good order."""
-        ...
-
-    async def done_writing(self) -> None:
-        """Say that no more requests will come."""
-        ...
 
 
 class Workers(Protocol):
@@ -37,8 +20,13 @@ class Workers(Protocol):
         """Run one inference call."""
         ...
 
-    def stream(self, address: str) -> AbstractAsyncContextManager[WorkerStream]:
-        """Open a stream for the length of the block."""
+    def infer_many(
+        self, address: str, requests: Sequence[bytes]
+    ) -> AsyncGenerator[Sequence[pb.ModelStreamInferResponse], None]:
+        """Run ModelInferRequests side by side; yield the answers in their order, several at a time.
+
+        It may end before all are answered, when the worker is killed in a way that looks orderly. Close it.
+        """
         ...
 
     async def model_metadata(

@@ -1,4 +1,4 @@
-"""ModelStreamInfer for the whole mesh: each model of a stream has a lane of its own to a worker."""
+"""ModelStreamInfer for the whole mesh: each model of a stream has a lane of its own to the workers."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from servemesh.api.oip.v2 import inference_pb2 as pb
 from servemesh.errors import OverloadedError, ServemeshError
 from servemesh.gateway.service.activator import Activator
-from servemesh.gateway.service.fleet_view import FleetView
-from servemesh.gateway.service.lane import Answers, Lane, refusal
+from servemesh.gateway.service.lane import Answers, Asked, Lane, refusal
 from servemesh.gateway.service.ports import Workers
 
 
@@ -30,13 +29,11 @@ class Streams:
 
     def __init__(
         self,
-        fleet: FleetView,
         activator: Activator,
         workers: Workers,
         limits: StreamLimits,
         chance: random.Random,
     ) -> None:
-        self._fleet = fleet
         self._activator = activator
         self._workers = workers
         self._limits = limits
@@ -72,20 +69,19 @@ class Streams:
                 lane = lanes.get(key)
                 if lane is None:
                     if len(lanes) >= self._limits.lanes_max:
-                        await answers.put(refusal(request, _too_many_lanes(self._limits.lanes_max)))
+                        await answers.put(refusal(key, request.id, _too_many_lanes(self._limits.lanes_max)))
                         continue
                     lane = lanes[key] = self._lane(key, answers)
                     group.create_task(lane.run())
-                await lane.put(request)
+                await lane.put(Asked(request.id, request.SerializeToString()))
             for lane in lanes.values():
-                await lane.end()
+                lane.end()
         await answers.put(None)
 
     def _lane(self, key: tuple[str, str], answers: Answers) -> Lane:
         return Lane(
             key,
             answers,
-            fleet=self._fleet,
             activator=self._activator,
             workers=self._workers,
             requests_max=self._limits.requests_max,

@@ -38,23 +38,25 @@ class InferenceCalls:
     ) -> AsyncIterator[pb.ModelStreamInferResponse]:
         metadata = dict(context.invocation_metadata())
         errors_end_stream = metadata.get(ERRORS_END_STREAM_HEADER) == "true"
-        answered = partial(self._streamed, errors_end_stream=errors_end_stream)
+        answered = partial(streamed, self._inference, errors_end_stream=errors_end_stream)
         async with aclosing(streaming.in_order(requests, answered, STREAM_AHEAD_MAX)) as answers:
             async for answer in answers:
                 yield answer
 
-    async def _streamed(
-        self, request: pb.ModelInferRequest, *, errors_end_stream: bool
-    ) -> pb.ModelStreamInferResponse:
-        try:
-            answer = await self._inference.infer(
-                request, remaining_s=STREAM_REQUEST_TIMEOUT_S, timeout_s=STREAM_REQUEST_TIMEOUT_S
-            )
-        except ServemeshError as error:
-            if errors_end_stream:
-                raise
-            return stream_error(error, request.id)
-        return stream_response(answer, request)
+
+async def streamed(
+    inference: Inference, request: pb.ModelInferRequest, *, errors_end_stream: bool = False
+) -> pb.ModelStreamInferResponse:
+    """Return the answer to one request of a stream, which may be its error."""
+    try:
+        answer = await inference.infer(
+            request, remaining_s=STREAM_REQUEST_TIMEOUT_S, timeout_s=STREAM_REQUEST_TIMEOUT_S
+        )
+    except ServemeshError as error:
+        if errors_end_stream:
+            raise
+        return stream_error(error, request.id)
+    return stream_response(answer, request)
 
 
 def _checked_route(model: str, metadata: Any) -> str:
