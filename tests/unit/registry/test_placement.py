@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from servemesh.registry.domain.fleet import Slot, SlotState, VersionKey, Worker, WorkerState
-from servemesh.registry.domain.placement import Plan, Wanted, estimated_bytes, plan
+from servemesh.registry.domain.placement import CRASHED, Plan, Wanted, estimated_bytes, plan
 from tests.harness.registry import GIB, MIB, a_worker, holding
 
 FEW_EXAMPLES = settings(max_examples=150, deadline=None)
@@ -179,6 +179,13 @@ def test_a_version_that_failed_on_a_worker_is_tried_on_others_and_not_for_ever()
             for worker in workers
         ]
     assert len(tried) == 3
+
+
+def test_a_version_that_a_worker_died_of_is_tried_nowhere_else() -> None:
+    bad = Slot(model_id="bad", version_id=1, state=SlotState.FAILED, reason=CRASHED)
+    workers = [replace(a_worker("a"), slots=(bad,)), a_worker("b")]
+    placed = plan(workers, [wanted("bad")], {"a": [("bad", 1)]})
+    assert placed.holders(("bad", 1)) == ("a",)
 
 
 def test_a_draining_worker_keeps_what_it_has_and_its_versions_go_elsewhere() -> None:

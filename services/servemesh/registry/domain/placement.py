@@ -17,6 +17,8 @@ from servemesh.registry.domain.fleet import SlotState, VersionKey, Worker, Worke
 
 OVERHEAD_FACTOR = 1.5
 OVERHEAD_BYTES = 64 * 1024 * 1024
+CRASHED = "CRASHED_WORKER"
+"""The reason of a slot that FAILED because its Worker died of the Version again and again."""
 
 # Worker id → what it holds, most important first.
 Holdings = Mapping[str, Sequence[VersionKey]]
@@ -68,7 +70,7 @@ def plan(
     """Place `wanted` on `workers`, given what each was last assigned.
 
     A Version that FAILED on a Worker stays there to be seen, takes no room and is tried on others, on
-    `failed_workers_max` in all. A draining Worker keeps what it has and counts for nothing.
+    `failed_workers_max` in all; one that a Worker died of is tried nowhere else. A draining Worker keeps what it has and counts for nothing.
     """
     board = _Board(workers, wanted, current)
     ordered = sorted(wanted, key=lambda version: version.order)
@@ -129,6 +131,11 @@ class _Board:
     def failed(self, key: VersionKey) -> set[str]:
         return {w for w in self.takers if self.state(w, key) is SlotState.FAILED}
 
+    def has_crashed(self, key: VersionKey) -> bool:
+        """Whether a Worker has given it up because it died of it: others would die of it too."""
+        slots = (worker.slot(key) for worker in self.workers)
+        return any(slot is not None and slot.reason == CRASHED for slot in slots)
+
     def held(self, key: VersionKey) -> list[str]:
         """Takers that were assigned the Version and have not failed it, the best liked first."""
         holders = (w for w in self.takers if key in self.current.get(w, ()))
@@ -179,7 +186,7 @@ def _keep(board: _Board, version: Wanted) -> None:
 def _fill(board: _Board, version: Wanted, failed_workers_max: int) -> None:
     """Find places for the replicas that have none, on Workers with less than their share first."""
     placed, failed = board.placed[version.key], board.failed(version.key)
-    if len(failed) >= failed_workers_max:
+    if len(failed) >= failed_workers_max or board.has_crashed(version.key):
         return
     free = [worker for worker in board.takers if worker not in placed and worker not in failed]
     liked = board.liked(version.key, free)
