@@ -70,7 +70,8 @@ def plan(
     """Place `wanted` on `workers`, given what each was last assigned.
 
     A Version that FAILED on a Worker stays there to be seen, takes no room and is tried on others, on
-    `failed_workers_max` in all; one that a Worker died of is tried nowhere else. A draining Worker keeps what it has and counts for nothing.
+    `failed_workers_max` in all; one that a Worker died of is tried nowhere else. A draining Worker keeps what
+    it has and counts for nothing.
     """
     board = _Board(workers, wanted, current)
     ordered = sorted(wanted, key=lambda version: version.order)
