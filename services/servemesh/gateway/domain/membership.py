@@ -22,6 +22,11 @@ class Patience:
     bus_gap_s: float = 2.0  # without our own ping coming back: the bus is away
     listing_s: float = 15.0  # a listing older than this says nothing
 
+    @property
+    def other_silence_s(self) -> float:
+        """Without announcements of a process before one that it has replaced is believed again."""
+        return self.silence_s / 2
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sighting:
@@ -38,7 +43,8 @@ class Membership:
 
     fleet: Fleet = field(default_factory=Fleet)
     sightings: Mapping[str, Sighting] = field(default_factory=dict)
-    past_incarnations: tuple[str, ...] = ()
+    left_incarnations: tuple[str, ...] = ()  # said goodbye
+    replaced_s: Mapping[str, float] = field(default_factory=dict)  # incarnation → when another one was seen
     bus_heard_s: float | None = None
     bus_up_since_s: float | None = None
     is_bus_lost: bool = False
@@ -51,22 +57,19 @@ class Membership:
         """Whether the table says something, if only that there is nobody: somebody is known, or was asked for."""
         return self.is_restored or bool(self.fleet.by_id) or self.listed_s is not None
 
-    def announced(self, worker: Worker, *, sequence: int, now: float) -> Membership:
+    def announced(self, worker: Worker, *, sequence: int, now: float, patience: Patience) -> Membership:
         """`worker` spoke. Old news, and news of a process that is known to be gone, change nothing."""
-        if worker.incarnation in self.past_incarnations:
+        if self._is_past(worker, now, patience):
             return self
-        known = self.fleet.by_id.get(worker.worker_id)
         sighting = self.sightings.get(worker.worker_id)
-        is_same = known is not None and known.incarnation == worker.incarnation
-        if is_same and sighting is not None and sequence <= sighting.sequence:
+        if sighting is not None and self._is_known(worker) and sequence <= sighting.sequence:
             return self
-        replaced = known.incarnation if known is not None and not is_same else None
-        heard = Sighting(sequence=sequence, heard_s=now, is_announced=True)
-        return self._gone(replaced)._with(worker, heard)
+        return self._with(worker, Sighting(sequence=sequence, heard_s=now, is_announced=True))
 
     def left(self, worker_id: str, incarnation: str) -> Membership:
         """The process said goodbye; its late announcements and listings are ignored from now on."""
-        kept = self._gone(incarnation)
+        others = tuple(other for other in self.left_incarnations if other != incarnation)
+        kept = replace(self, left_incarnations=(*others, incarnation)[-PAST_INCARNATIONS_MAX:])
         known = self.fleet.by_id.get(worker_id)
         if known is None or known.incarnation != incarnation:
             return kept
@@ -80,7 +83,7 @@ class Membership:
         ids = set()
         for worker in workers:
             ids.add(worker.worker_id)
-            if worker.incarnation in self.past_incarnations:
+            if self._is_past(worker, now, patience):
                 continue
             sighting = self.sightings.get(worker.worker_id)
             fresh = (
@@ -90,7 +93,8 @@ class Membership:
                 and not self.is_bus_lost
             )
             if not fresh:
-                state = state._with(worker, sighting or Sighting(heard_s=now))
+                known = sighting if self._is_known(worker) else None
+                state = state._with(worker, known or Sighting(heard_s=now))
         return replace(state, listed_s=now, listed_ids=frozenset(ids))
 
     def bus_heard(self, *, now: float, patience: Patience) -> Membership:
@@ -119,24 +123,41 @@ class Membership:
     def _is_bus_up(self, now: float, patience: Patience) -> bool:
         return self.bus_heard_s is not None and now - self.bus_heard_s <= patience.bus_gap_s
 
+    def _is_known(self, worker: Worker) -> bool:
+        """Whether the table has this very process."""
+        known = self.fleet.by_id.get(worker.worker_id)
+        return known is not None and known.incarnation == worker.incarnation
+
+    def _is_past(self, worker: Worker, now: float, patience: Patience) -> bool:
+        """Whether the process is known to be gone. One that another has replaced may have been the newer one, if
+        a late message of the older came between: it is believed again once the other has fallen silent.
+        """
+        if worker.incarnation in self.left_incarnations:
+            return True
+        if self._is_known(worker) or worker.incarnation not in self.replaced_s:
+            return False
+        seen_s = self.replaced_s[worker.incarnation]
+        if (other := self.sightings.get(worker.worker_id)) is not None:
+            seen_s = max(seen_s, other.heard_s)
+        return now - seen_s <= patience.other_silence_s
+
     def _with(self, worker: Worker, sighting: Sighting) -> Membership:
         sightings = {**self.sightings, worker.worker_id: sighting}
-        if self.fleet.by_id.get(worker.worker_id) == worker:
+        known = self.fleet.by_id.get(worker.worker_id)
+        if known == worker:
             return replace(self, sightings=sightings)
+        past = self.replaced_s
+        if known is not None and known.incarnation != worker.incarnation:
+            others = [pair for pair in past.items() if pair[0] != known.incarnation]
+            past = dict([*others, (known.incarnation, sighting.heard_s)][-PAST_INCARNATIONS_MAX:])
         by_id = {**self.fleet.by_id, worker.worker_id: worker}
-        return replace(self, sightings=sightings, fleet=Fleet(revision=self.fleet.revision + 1, by_id=by_id))
+        fleet = Fleet(revision=self.fleet.revision + 1, by_id=by_id)
+        return replace(self, sightings=sightings, fleet=fleet, replaced_s=past)
 
     def _without(self, worker_ids: set[str]) -> Membership:
         by_id = {id_: worker for id_, worker in self.fleet.by_id.items() if id_ not in worker_ids}
         sightings = {id_: seen for id_, seen in self.sightings.items() if id_ not in worker_ids}
         return replace(self, sightings=sightings, fleet=Fleet(revision=self.fleet.revision + 1, by_id=by_id))
-
-    def _gone(self, incarnation: str | None) -> Membership:
-        if incarnation is None or incarnation in self.past_incarnations:
-            return self
-        return replace(
-            self, past_incarnations=(*self.past_incarnations, incarnation)[-PAST_INCARNATIONS_MAX:]
-        )
 
 
 def restored(workers: Iterable[Worker], *, now: float) -> Membership:

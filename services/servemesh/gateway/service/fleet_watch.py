@@ -98,7 +98,12 @@ class FleetWatch:
                 if heard.is_leaving:
                     state = self._membership.left(worker.worker_id, worker.incarnation)
                 else:
-                    state = self._membership.announced(worker, sequence=heard.sequence, now=self._clock())
+                    state = self._membership.announced(
+                        worker,
+                        sequence=heard.sequence,
+                        now=self._clock(),
+                        patience=self._limits.patience,
+                    )
                 self._become(state)
 
     async def probe(self) -> None:
