@@ -17,9 +17,9 @@ from servemesh.rpc import stream_errors
 
 Answers = asyncio.Queue[pb.ModelStreamInferResponse | None]
 
-# Rounds on their way at once: the worker has the next one when it has finished one, and what comes meanwhile
-# gathers for the one after. A round costs two processes about as much as a call, however many are in it.
-ROUNDS_AHEAD = 2
+# A round costs both processes about as much as a call, however many requests are in it: requests gather while one
+# is on its way, but not for longer than this, or a slow model that can run several at once would not.
+GATHERING_S = 0.002
 ROUND_BYTES_MAX = 1 << 20  # unless a single request is larger
 
 
@@ -52,7 +52,6 @@ class Lane:
         self._attempts_max = attempts_max
         self._chance = chance
         self._room = asyncio.Semaphore(requests_max)
-        self._rounds = asyncio.Semaphore(ROUNDS_AHEAD)
         self._inbox: deque[Asked] = deque()
         self._is_closed = False
         self._woken = asyncio.Event()
@@ -75,13 +74,10 @@ class Lane:
         turn = asyncio.Event()
         turn.set()
         async with asyncio.TaskGroup() as group:
-            while True:
-                await self._rounds.acquire()
-                requests = await self._gathered()
-                if not requests:
-                    return
+            while requests := await self._gathered():
                 next_turn = asyncio.Event()
-                group.create_task(self._round(requests, turn, next_turn))
+                round_ = group.create_task(self._round(requests, turn, next_turn))
+                await asyncio.wait([round_], timeout=GATHERING_S)
                 turn = next_turn
 
     async def _gathered(self) -> deque[Asked]:
@@ -99,7 +95,7 @@ class Lane:
         return requests
 
     async def _round(self, requests: deque[Asked], turn: asyncio.Event, next_turn: asyncio.Event) -> None:
-        """Answer `requests` once it is their turn, and give the turn on."""
+        """Answer `requests`, not before their turn, and give the turn on."""
         async with aclosing(self._answered(requests)) as answers:
             async for several in answers:
                 await turn.wait()
@@ -107,7 +103,6 @@ class Lane:
                     await self._answers.put(answer)
                     self._room.release()
         next_turn.set()
-        self._rounds.release()
 
     async def _answered(
         self, requests: deque[Asked]
