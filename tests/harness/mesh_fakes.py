@@ -42,6 +42,7 @@ class MemoryWorkers:
     def __init__(self, fleet: FleetTable) -> None:
         self._fleet = fleet
         self.down: set[str] = set()
+        self.hanging: set[str] = set()  # they begin to load, and never say more
         self.answered: list[tuple[str, str]] = []
         self.loads: list[tuple[str, str, int]] = []
         self.load_is_slow = False  # it goes on in the worker, but not within the caller's patience
@@ -92,6 +93,8 @@ class MemoryWorkers:
     async def load_slot(self, address: str, model: str, version_id: int, *, timeout_s: float) -> None:
         self._reach(address)
         self.loads.append((address, model, version_id))
+        if address in self.hanging:
+            await asyncio.Event().wait()
         if self.load_is_slow:
             raise ExpiredError("Deadline Exceeded")
         workers = [

@@ -49,6 +49,19 @@ async def test_a_load_that_takes_longer_than_one_question_to_the_worker_is_await
     assert len(call.result()) == 1
 
 
+async def test_a_caller_does_not_wait_for_a_worker_that_hangs_when_another_one_is_ready():
+    fleet = FleetTable(a_worker("worker-1", a_slot(state=SlotState.UNLOADED)))
+    workers = MemoryWorkers(fleet)
+    workers.hanging.add("worker-1:1")
+    activator = an_activator(fleet, workers, MemoryCatalog())
+    async with asyncio.timeout(2), asyncio.TaskGroup() as group:
+        call = group.create_task(activator.holdings("digits", ""))
+        while not workers.loads:
+            await asyncio.sleep(0)
+        fleet.set(a_worker("worker-2", a_slot()))
+    assert [holding.worker.worker_id for holding in call.result()] == ["worker-2"]
+
+
 async def test_a_model_that_nobody_is_assigned_is_demanded_and_awaited():
     fleet = FleetTable(a_worker("worker-1"))
     catalog = MemoryCatalog(DIGITS)

@@ -221,9 +221,10 @@ def _check_refusal(watch: Watch, caller: Caller, error: ServemeshError) -> None:
         case InvalidError():
             assert caller.is_bad, "another call's fault"
         case ExpiredError():
-            assert not started and caller.expires_s <= watch.loop.time(), "expired too early"
+            assert not started, "expired while it ran"
+            assert caller.expires_s <= watch.loop.time(), "expired too early"
         case OverloadedError():
-            assert not started and watch.is_full_for(caller), "refused although there was room"
+            assert watch.is_full_for(caller), "refused although there was room"
         case UnavailableError():
             assert watch.is_leaving, "leaving, and nobody said so"
         case _:
@@ -264,7 +265,8 @@ async def batching(history: History) -> None:
         if not task.cancelled():
             task.result()
     watch.bounds(batcher)
-    assert batcher.is_idle and not batcher.waiting_calls
+    assert batcher.is_idle
+    assert not batcher.waiting_calls
     assert all(len(caller.outcomes) == 1 for caller in watch.callers), "not one outcome each"
 
 

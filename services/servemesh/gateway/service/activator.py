@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass
 
 from servemesh import oip
-from servemesh.errors import ExpiredError, MissingError, OverloadedError, UnavailableError
+from servemesh.errors import ExpiredError, MissingError, OverloadedError, ServemeshError, UnavailableError
 from servemesh.gateway.domain import activation
 from servemesh.gateway.domain.fleet import Fleet, Holding, SlotState
 from servemesh.gateway.service.fleet_view import FleetView
 from servemesh.gateway.service.ports import Catalog, Workers
+from servemesh.lifecycle import background
 from servemesh.observe import names, traces
 
 Key = tuple[str, str]
+NO_WORKERS = "NO_WORKERS"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +28,16 @@ class ActivationLimits:
     waiting_bytes_max: int = 512 * 1024 * 1024
     ask_interval_s: float = 1.0  # a wish that has not come true is repeated after this long
     ask_timeout_s: float = 5.0
-    unknown_ttl_s: float = 1.0  # how long "there is no such model" is believed
+    unknown_ttl_s: float = 1.0  # how long "there is no such model" and "there is no worker" are believed
     unknown_max: int = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """What the registry said when a Version was demanded, and until when that is believed."""
+
+    error: ServemeshError
+    until_s: float
 
 
 class Activator:
@@ -43,13 +54,13 @@ class Activator:
         self._waiting_bytes = 0
         self._asked_s: dict[Key, float] = {}
         self._waiters: dict[Key, int] = {}
-        self._unknown_until_s: OrderedDict[Key, float] = OrderedDict()
+        self._refusals: OrderedDict[Key, Refusal] = OrderedDict()
 
     async def holdings(self, model: str, version: str, *, size_bytes: int = 0) -> tuple[Holding, ...]:
         """Return the READY holders of a model, at least one; wait for them as long as the caller does.
 
         `size_bytes` is what the waiting call keeps in memory. MissingError if nobody knows the model,
-        OverloadedError if too much waits already, UnavailableError if it cannot be loaded.
+        OverloadedError if too much waits already, UnavailableError if it cannot be loaded or nobody is there to.
         """
         ready = self._view.fleet.holdings(model, version, states=(SlotState.READY,))
         if ready:
@@ -70,7 +81,7 @@ class Activator:
 
     def expect(self, model: str) -> None:
         """The model was deployed just now: it does not count as unknown, whatever was heard before."""
-        self._unknown_until_s.pop((model, ""), None)
+        self._refusals.pop((model, ""), None)
 
     def _admit(self, model: str, size_bytes: int) -> None:
         limits = self._limits
@@ -89,17 +100,21 @@ class Activator:
         self._waiting_bytes += size_bytes
 
     async def _awaited(self, key: Key) -> tuple[Holding, ...]:
+        """Wait for holders while the wish is stated: it may come true before those who were asked have answered."""
+        async with background(lambda: self._keep_asking(key)):
+            fleet = self._view.fleet
+            while not (ready := fleet.holdings(*key, states=(SlotState.READY,))):
+                fleet = await self._view.changed_from(fleet.revision)
+            return ready
+
+    async def _keep_asking(self, key: Key) -> None:
         while True:
             fleet = self._view.fleet
-            ready = fleet.holdings(*key, states=(SlotState.READY,))
-            if ready:
-                return ready
-            await self._ask(key, fleet)
-            try:
+            if not fleet.is_ready(*key):
+                await self._ask(key, fleet)
+            with suppress(TimeoutError):
                 async with asyncio.timeout(self._limits.ask_interval_s):
                     await self._view.changed_from(fleet.revision)
-            except TimeoutError:
-                continue
 
     async def _ask(self, key: Key, fleet: Fleet) -> None:
         """Let one of the waiting callers state the wish; the others wait for what comes of it."""
@@ -107,19 +122,32 @@ class Activator:
         wish = activation.wish(fleet, *key)
         if wish.hopeless:
             raise oip.not_ready(*key, wish.hopeless)
-        if wish.is_unheard_of and self._unknown_until_s.get(key, 0.0) > now:
-            raise oip.unknown_model(*key)
-        if wish.is_under_way or now - self._asked_s.get(key, float("-inf")) < self._limits.ask_interval_s:
+        is_asked = now - self._asked_s.get(key, float("-inf")) < self._limits.ask_interval_s
+        refusal = self._refusals.get(key)
+        if wish.is_unheard_of and refusal is not None and (is_asked or refusal.until_s > now):
+            raise refusal.error.with_traceback(None)
+        if wish.is_under_way or is_asked:
             return
         self._asked_s[key] = now
+        if wish.load is not None:
+            await self._load(wish.load)
+        else:
+            await self._demand(key)
+
+    async def _demand(self, key: Key) -> None:
         try:
-            if wish.load is not None:
-                await self._load(wish.load)
-            else:
-                await self._catalog.demand(*key, timeout_s=self._limits.ask_timeout_s)
+            await self._catalog.demand(*key, timeout_s=self._limits.ask_timeout_s)
         except MissingError:
-            self._remember_unknown(key, now + self._limits.unknown_ttl_s)
-            raise oip.unknown_model(*key) from None
+            error: ServemeshError = oip.unknown_model(*key)
+        except UnavailableError as unavailable:
+            if unavailable.reason != NO_WORKERS:
+                raise
+            error = oip.no_workers(key[0], self._limits.ask_interval_s)
+        else:
+            self._refusals.pop(key, None)
+            return
+        self._remember(key, error)
+        raise error
 
     async def _load(self, holding: Holding) -> None:
         try:
@@ -133,8 +161,9 @@ class Activator:
             # The worker has changed its mind, died, or is at it for longer: the fleet will say so, look again.
             return
 
-    def _remember_unknown(self, key: Key, until_s: float) -> None:
-        self._unknown_until_s[key] = until_s
-        self._unknown_until_s.move_to_end(key)
-        while len(self._unknown_until_s) > self._limits.unknown_max:
-            self._unknown_until_s.popitem(last=False)
+    def _remember(self, key: Key, error: ServemeshError) -> None:
+        until_s = asyncio.get_running_loop().time() + self._limits.unknown_ttl_s
+        self._refusals[key] = Refusal(error=error, until_s=until_s)
+        self._refusals.move_to_end(key)
+        while len(self._refusals) > self._limits.unknown_max:
+            self._refusals.popitem(last=False)
