@@ -137,7 +137,7 @@ async def serve(
         )
         await keeper.recall()
         await enter(background(reconciler.run))
-        stack.push_async_callback(keeper.end)
+        stack.push_async_callback(condemnation.unless_spoken, keeper.end)
         stack.push_async_callback(announcer.announce, leaving=True)
         await enter(background(announcer.run, keeper.run))
         stack.callback(served)
@@ -150,9 +150,9 @@ async def serve(
         ready(address)
         await until_ended(stop, keeper.superseded.wait, condemnation.spoken.wait)
         _log.info(names.DRAINING)
-        identity.is_draining = True
-        residency.changes.notify()
         if not condemnation.spoken.is_set():
+            identity.is_draining = True
+            residency.changes.notify()
             journal.forget()
 
 

@@ -37,6 +37,15 @@ class Condemnation:
         end_within(self._end_wait_s if heard.wait(LOOP_WAIT_S) else 0.0, EXIT_HELD)
 
 
+    async def unless_spoken(self, goodbye: Stop) -> None:
+        """Say goodbye, unless the worker comes back at once: it keeps its lease, and what it is assigned.
+
+        Else the Version that it ends for would go to another worker, and be met there by no counts.
+        """
+        if not self.spoken.is_set():
+            await goodbye()
+
+
 async def until_ended(*causes: Stop) -> None:
     """Return when one of the causes does."""
     ended = asyncio.Event()
