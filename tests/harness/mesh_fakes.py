@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import replace
 
@@ -117,6 +118,7 @@ class MemoryCatalog:
         self.known = {model.model: model for model in models}
         self.demands: list[tuple[str, str]] = []
         self.is_away = False
+        self.has_workers = True
 
     async def models(self, *, timeout_s: float) -> Mapping[str, KnownModel]:
         self._reach()
@@ -136,6 +138,8 @@ class MemoryCatalog:
         self.demands.append((model, version))
         if model not in self.known or not self.known[model].is_deployed:
             raise MissingError(f"{model} is not deployed")
+        if not self.has_workers:
+            raise UnavailableError("no worker is there", reason="NO_WORKERS", retry_after_s=0.5)
 
     async def deploy(self, model: str, *, timeout_s: float) -> None:
         self._reach()

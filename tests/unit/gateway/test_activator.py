@@ -86,6 +86,34 @@ async def test_an_unknown_model_is_not_found_in_the_words_of_triton_and_asked_ab
     assert catalog.demands == [("nope", "")]
 
 
+async def test_without_any_worker_callers_are_told_so_at_once_and_the_registry_is_asked_once():
+    fleet = FleetTable()
+    catalog = MemoryCatalog(DIGITS)
+    catalog.has_workers = False
+    activator = an_activator(fleet, MemoryWorkers(fleet), catalog)
+    for _ in range(3):
+        with pytest.raises(UnavailableError) as refused:
+            await activator.holdings("digits", "")
+        assert (refused.value.reason, refused.value.retry_after_s) == ("NO_WORKERS", 0.5)
+    assert catalog.demands == [("digits", "")]
+    fleet.set(a_worker("worker-1", a_slot()))
+    assert await activator.holdings("digits", "")
+
+
+async def test_while_the_registry_is_asked_again_what_it_said_last_is_believed():
+    fleet = FleetTable()
+    catalog = MemoryCatalog(DIGITS)
+    catalog.has_workers = False
+    activator = an_activator(fleet, MemoryWorkers(fleet), catalog, unknown_ttl_s=0)
+    with pytest.raises(UnavailableError):
+        await activator.holdings("digits", "")
+    async with asyncio.timeout(5):
+        calls = [activator.holdings("digits", "") for _ in range(5)]
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert all(isinstance(outcome, UnavailableError) for outcome in outcomes)
+    assert len(catalog.demands) == 2
+
+
 async def test_a_model_that_failed_everywhere_is_refused_with_the_reason():
     failed = a_slot(state=SlotState.FAILED, reason="ARTIFACT_DAMAGED", message="its bytes are damaged")
     fleet = FleetTable(a_worker("worker-1", failed))

@@ -142,12 +142,12 @@ class Activator:
         except UnavailableError as unavailable:
             if unavailable.reason != NO_WORKERS:
                 raise
-            error = oip.no_workers(key[0], self._limits.ask_interval_s)
+            error = unavailable
         else:
             self._refusals.pop(key, None)
             return
         self._remember(key, error)
-        raise error
+        raise error from None
 
     async def _load(self, holding: Holding) -> None:
         try:

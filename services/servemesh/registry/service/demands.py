@@ -15,6 +15,7 @@ from servemesh.registry.service.ports import Clock, Store, Transaction
 
 # A demand this young is not written again.
 FRESH = timedelta(seconds=10)
+NO_WORKERS_RETRY_S = 0.5
 
 
 class Demands:
@@ -76,7 +77,12 @@ class Demands:
                 )
         short = (await tx.deployments.shortfalls()).get(key)
         if short is None or short.reason == "NO_WORKERS":
-            raise UnavailableError("no worker is there to hold it", reason="NO_WORKERS", version=version)
+            raise UnavailableError(
+                "no worker is there to hold it",
+                reason="NO_WORKERS",
+                retry_after_s=NO_WORKERS_RETRY_S,
+                version=version,
+            )
         raise OverloadedError(
             f"{version}: {short.message}", reason=short.reason, retry_after_s=1.0, version=version
         )
