@@ -39,6 +39,8 @@ RPC_INTERRUPTED = "rpc.interrupted"  # with calls: calls that were still running
 # --- every process ---------------------------------------------------------------------------------
 PROCESS_INFO = _metric("servemesh.process.info", "Which process this is; always 1.", "service", "instance")
 PROCESS_LOOP_LAG = _metric("servemesh.process.loop.lag", "How late the event loop is.", unit=SECONDS)
+PROCESS_TASKS = _metric("servemesh.process.tasks", "Tasks of the event loop.")
+PROCESS_CHANNELS = _metric("servemesh.process.channels", "gRPC channels to other processes.")
 PROCESS_LOGS_DROPPED = _metric("servemesh.process.logs.dropped", "Log lines lost because nobody read stderr.")
 
 READY = "ready"  # with address and metrics_address: the process serves; supervisors wait for this line

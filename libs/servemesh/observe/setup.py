@@ -49,6 +49,7 @@ async def setup(
         heart = _Heart()
         await stack.enter_async_context(background(heart.beat))
         metrics.gauge(names.PROCESS_LOOP_LAG).set_function(heart.lag_s)
+        metrics.gauge(names.PROCESS_TASKS).set_function(lambda: heart.tasks)
         bound = stack.enter_context(exposing(metrics_address, heart.lag_s))
         yield Observation(metrics_address=bound)
 
@@ -58,11 +59,13 @@ class _Heart:
 
     def __init__(self) -> None:
         self._beat_at_s = time.monotonic()
+        self.tasks = 0  # of the event loop, at the last beat
 
     async def beat(self) -> None:
         """Beat for ever."""
         while True:
             self._beat_at_s = time.monotonic()
+            self.tasks = len(asyncio.all_tasks())
             await asyncio.sleep(BEAT_S)
 
     def lag_s(self) -> float:

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakSet
 
 import grpc
 
 from servemesh.errors import ExpiredError
-from servemesh.observe import traces
+from servemesh.observe import metrics, names, traces
 from servemesh.rpc.calls import NEVER_S
 from servemesh.rpc.limits import DEADLINE_S_DEFAULT, MESSAGE_BYTES_MAX
 from servemesh.rpc.options import channel_options
 from servemesh.rpc.statuses import from_rpc_error
 
 MARGIN = 0.05  # of the time left, kept back for the answer's way home
+_channels: WeakSet[grpc.aio.Channel] = WeakSet()
 Metadata = tuple[tuple[str, str | bytes], ...]
 
 
 def channel(address: str, *, message_bytes_max: int = MESSAGE_BYTES_MAX) -> grpc.aio.Channel:
     """Return a channel to `address`. Keep it for the life of the process; close it when done."""
-    return grpc.aio.insecure_channel(
+    made = grpc.aio.insecure_channel(
         address, options=channel_options(message_bytes_max), compression=grpc.Compression.NoCompression
     )
+    _channels.add(made)
+    metrics.gauge(names.PROCESS_CHANNELS).set_function(lambda: len(_channels))
+    return made
 
 
 def remaining_s(
