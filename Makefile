@@ -73,8 +73,8 @@ demo: setup ## Start a mesh, push two real models, infer, kill a worker, stop
 up: setup ## Start the local mesh and keep it until Ctrl-C
 	$(BIN)/servemesh up
 
-bench: setup ## Time a tiny model, straight at a worker and through the mesh
-	$(BIN)/python -m bench
+bench: setup ## Measure the mesh beside Triton, MLServer and nginx and write docs/performance.md; QUICK=1 only prints
+	$(BIN)/python -m bench $(if $(QUICK),--quick)
 
 clean: ## Remove everything that make has built
 	rm -rf $(VENV) gen .cache dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

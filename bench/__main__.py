@@ -1,85 +1,142 @@
-"""Times a tiny model on a local mesh, straight at a worker and through Envoy, in turn: `make bench`.
-
-The client is a process of its own and shares the machine's processors with the mesh. Processor time per call is
-that of Envoy and of the worker, read from the operating system.
-"""
+"""Measures the mesh beside others on this machine: `make bench`, or `make bench QUICK=1` for a first look."""
 
 from __future__ import annotations
 
-import statistics
+import argparse
+import contextlib
+import datetime
+import os
+import platform
+import sys
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import psutil
+from bench import page, plan, workloads
+from bench.cold import ColdStart, cold_starts
+from bench.connection import CallError, answer_to
+from bench.peers.environments import MissingError
+from bench.peers.mesh import OurServers, our_servers
+from bench.peers.mlserver import mlserver
+from bench.peers.nginx import nginx
+from bench.peers.server import Server
+from bench.peers.triton import triton
+from bench.results import Run
+from bench.rounds import Bench, Round
+from bench.workloads import Model, Request
 
-from bench import load
-from examples.demo.mesh import DemoMesh
-from servemesh.client import Client
-from tests.harness import models
-
-CONCURRENCIES = (1, 16, 64)
-ROUNDS = 5
-SECONDS = 2.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Round:
-    """One closed loop with the processor time that each process spent on a call."""
-
-    seen: load.Result
-    worker_us: float
-    envoy_us: float
+QUICK_COLD_ROUNDS = 1
 
 
 def main() -> None:
-    """Print a line for each concurrency and way; medians, with the lowest and highest of the rounds."""
-    with tempfile.TemporaryDirectory() as folder, DemoMesh(Path(folder) / "mesh", workers=1) as mesh:
-        model = Path(folder) / "mlp.onnx"
-        model.write_bytes(models.mlp().SerializeToString())
-        with Client(mesh.address) as client:
-            client.push(load.MODEL, model)
-            client.deploy(load.MODEL, replicas=1, wait_s=60)
-        ways = {"worker": mesh.status()["workers"][0]["address"], "mesh": mesh.address}
-        cpu_s = _cpu_meters(mesh)
-        print(f"{ROUNDS} rounds of {SECONDS:g} s each, in turn; median (lowest to highest)")
-        print(
-            f"{'in flight':>9}  {'to':6}  {'calls/s':>22}  {'p50 ms':>7}  {'p99 ms':>7}  CPU us/call worker, Envoy"
+    """Measure, print the goals, and unless it was a quick look write docs/performance.md."""
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="three minutes, and the page is left as it is")
+    quick = parser.parse_args().quick
+    run = _measured(quick=quick)
+    print(page.goals(run))
+    if not quick:
+        run.save(page.RESULTS)
+        page.write(run)
+        print(f"written to {page.PAGE}")
+
+
+def _measured(*, quick: bool) -> Run:
+    start_s = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="servemesh-bench-") as name, ExitStack() as stack:
+        folder, notes = Path(name), []
+        requests = workloads.requests(folder / "models")
+        models = list({request.model.name: request.model for request in requests}.values())
+        ours = stack.enter_context(our_servers(models, folder / "mesh"))
+        servers = [ours.worker, ours.mesh, *stack.enter_context(_others(models, ours, folder, notes))]
+        for server in servers:
+            notes += _wrong_answers(server, requests)
+        bench = Bench(servers, requests)
+        cells, rounds = (plan.quick_cells(), plan.QUICK_ROUNDS) if quick else (plan.cells(), plan.ROUNDS)
+        seen = list(_told(bench.measure(cells, rounds), start_s))
+        colds = _cold(ours, folder / "cold", QUICK_COLD_ROUNDS if quick else rounds)
+        return Run(
+            day=datetime.datetime.now(datetime.UTC).date().isoformat(),
+            machine=_machine(),
+            versions=[server.version for server in servers if server.version],
+            rounds=seen,
+            cold_starts=colds,
+            notes=[*notes, *bench.notes],
         )
-        for concurrency in CONCURRENCIES:
-            rounds: dict[str, list[Round]] = {way: [] for way in ways}
-            for _ in range(ROUNDS):
-                for way, address in ways.items():
-                    rounds[way].append(_round(address, concurrency, cpu_s))
-            for way in ways:
-                print(_line(concurrency, way, rounds[way]))
 
 
-def _cpu_meters(mesh: DemoMesh) -> dict[str, Callable[[], float]]:
-    def meter(name: str) -> Callable[[], float]:
-        process = psutil.Process(mesh.process(name)["pid"])
-        return lambda: sum(process.cpu_times()[:2])
+@contextmanager
+def _others(
+    models: Sequence[Model], ours: OurServers, folder: Path, notes: list[str]
+) -> Iterator[list[Server]]:
+    """Run the peers that this machine can have; what is missing is noted and told."""
+    peers = {
+        "Triton": triton(models, folder / "triton"),
+        "MLServer": mlserver(models, folder / "mlserver"),
+        "nginx": nginx(ours.worker.address, folder / "nginx"),
+    }
+    with ExitStack() as stack:
+        servers = []
+        for name, peer in peers.items():
+            print(f"starting {name}", flush=True)
+            try:
+                servers.append(stack.enter_context(peer))
+            except (MissingError, AssertionError) as error:
+                notes.append(f"not measured: {name}: {str(error).splitlines()[0]}")
+                print(f"{name} is missing: {error}", file=sys.stderr, flush=True)
+        yield servers
 
-    return {"worker": meter("worker-1"), "envoy": meter("envoy")}
+
+def _wrong_answers(server: Server, requests: Sequence[Request]) -> list[str]:
+    """Ask everything once, which also warms the server up; return what is not as the model computes it."""
+    wrong = []
+    for request in requests:
+        body = request.body(has_scalars=server.has_scalars)
+        try:
+            request.check(answer_to(server.address, workloads.UNARY, body))
+        except (CallError, OSError, ValueError) as error:
+            wrong.append(f"wrong: {server.name}, {request.name}: {error}")
+            print(wrong[-1], file=sys.stderr, flush=True)
+    return wrong
 
 
-def _round(address: str, concurrency: int, cpu_s: dict[str, Callable[[], float]]) -> Round:
-    before = {name: read() for name, read in cpu_s.items()}
-    seen = load.measured(address, concurrency=concurrency, seconds=SECONDS)
-    calls = seen.calls_per_s * SECONDS
-    spent = {name: (read() - before[name]) / calls * 1e6 for name, read in cpu_s.items()}
-    return Round(seen=seen, worker_us=spent["worker"], envoy_us=spent["envoy"])
+def _told(rounds: Iterator[Round], start_s: float) -> Iterator[Round]:
+    for one in rounds:
+        used = ", ".join(f"{name} {spent:.0f}" for name, spent in one.processor_us.items())
+        print(
+            f"{time.monotonic() - start_s:5.0f} s  {one.request:18}  {one.load:22}  {one.target:11}"
+            f"  {one.calls_per_s:9,.1f}/s  p50 {one.latency_ms_p50:8.2f} ms  p99 {one.latency_ms_p99:8.2f} ms"
+            f"  µs/call: {used}",
+            flush=True,
+        )
+        yield one
 
 
-def _line(concurrency: int, way: str, rounds: list[Round]) -> str:
-    rates = [round_.seen.calls_per_s for round_ in rounds]
-    rate = f"{statistics.median(rates):.0f} ({min(rates):.0f} to {max(rates):.0f})"
-    p50 = statistics.median(round_.seen.latency_ms_p50 for round_ in rounds)
-    p99 = statistics.median(round_.seen.latency_ms_p99 for round_ in rounds)
-    worker = statistics.median(round_.worker_us for round_ in rounds)
-    envoy = statistics.median(round_.envoy_us for round_ in rounds)
-    return f"{concurrency:>9}  {way:6}  {rate:>22}  {p50:7.2f}  {p99:7.2f}  {worker:.0f}, {envoy:.0f}"
+def _cold(ours: OurServers, folder: Path, rounds: int) -> list[ColdStart]:
+    colds = []
+    for one in cold_starts(ours.running, folder, rounds):
+        print(
+            f"200 MB cold: {one.ready_s:.2f} s; S3 {one.read_s:.2f} s, session {one.session_s:.2f} s",
+            flush=True,
+        )
+        colds.append(one)
+    return colds
+
+
+def _machine() -> str:
+    model = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError), open("/proc/cpuinfo") as lines:
+        model = next(
+            (line.partition(": ")[2].strip() for line in lines if line.startswith("model name")), model
+        )
+    memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
+    kernel = platform.release().partition("-")[0]
+    cores = len(os.sched_getaffinity(0))
+    return (
+        f"{cores} cores of {model}, {memory_gib:.0f} GiB, Linux {kernel}; client and servers share the cores"
+    )
 
 
 if __name__ == "__main__":
