@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,11 @@ class FaultMesh:
         """The names of the workers."""
         return [name for name in self.processes if name.startswith("worker-")]
 
+    def metrics_address(self, name: str) -> str:
+        """Where a process of ours shows its own metrics, "host:port"; empty for one that is not ours."""
+        port = self._ports.get(f"{name}-metrics")
+        return f"127.0.0.1:{port}" if port else ""
+
     @property
     def pids(self) -> list[int]:
         """Every process of the mesh: the command, the supervisor, and all that it keeps."""
@@ -72,13 +77,16 @@ class FaultMesh:
     @contextlib.contextmanager
     def stopped(self, *names: str) -> Iterator[None]:
         """Have these processes do nothing, as if frozen, for the length of the block."""
-        pids = self.kill(*names, number=signal.SIGSTOP)
-        try:
+        with _frozen(self.kill(*names, number=signal.SIGSTOP).values()):
             yield
-        finally:
-            for pid in pids.values():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGCONT)
+
+    @contextlib.contextmanager
+    def unattended(self) -> Iterator[None]:
+        """Have nobody start anew what dies, for the length of the block."""
+        pid = self.supervisor_pid
+        os.kill(pid, signal.SIGSTOP)
+        with _frozen([pid]):
+            yield
 
     def until_back(self, gone: dict[str, int]) -> None:
         """Wait until each of these runs again as another process, and is ready."""
@@ -108,6 +116,13 @@ class FaultMesh:
     def until_answered_by(self, address: str) -> None:
         """Wait until the worker of this address has answered a call that came through Envoy."""
         blocking_until(lambda: self.counts_of(address)[1] > 0, HEAL_S, f"the worker at {address} takes calls")
+
+    def until_forgotten(self, *names: str) -> None:
+        """Wait until Envoy knows none of these workers any more: the mesh has given them up."""
+        gone = {self.address_of(name) for name in names}
+        blocking_until(
+            lambda: not gone & _counts(self._admin("clusters"), "rq_total").keys(), HEAL_S, f"{[*names]} go"
+        )
 
     def answered(self) -> dict[str, int]:
         """How many calls Envoy has had answered by each address, since it knows that address."""
@@ -141,6 +156,17 @@ class FaultMesh:
                 return str(answer.read().decode())
         except OSError:  # Envoy is being started
             return ""
+
+
+@contextlib.contextmanager
+def _frozen(pids: Iterable[int]) -> Iterator[None]:
+    """Let processes that were stopped go on after the block."""
+    try:
+        yield
+    finally:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
 
 def _counts(page: str, name: str) -> dict[str, int]:
