@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
-import pytest
 
 from servemesh.gateway.domain.snapshot.policy import EdgePolicy, Health
 from tests.harness.edge import Edge, holding, running_edge
@@ -166,22 +165,6 @@ async def test_a_gateway_that_knows_nothing_yet_takes_nothing_away(tmp_path: Pat
         await edge.until_healthy(2)
         await edge.know_nothing()
         assert {await edge.answered_by() for _ in range(10)} == {"one"}
-
-
-@pytest.mark.parametrize("ends", ["DEADLINE_EXCEEDED", "UNAVAILABLE"])
-async def test_calls_that_a_worker_answers_with_an_error_take_no_worker_from_others(
-    tmp_path: Path, ends: str
-) -> None:
-    async with oip_worker("one") as one, oip_worker("two") as two, running_edge(tmp_path) as edge:
-        await edge.publish([holding(worker, models=["iris"]) for worker in (one, two)])
-        await edge.until_healthy(3)
-        for _ in range(30):
-            with pytest.raises(grpc.aio.AioRpcError) as refused:
-                await edge.infer(id=ends)
-            assert refused.value.code() is grpc.StatusCode[ends]
-        ejections = "cluster.workers.outlier_detection.ejections_enforced_total"
-        assert await asyncio.to_thread(edge.envoy.stat, ejections) == 0
-        assert {await edge.answered_by() for _ in range(20)} == {"one", "two"}
 
 
 async def test_a_worker_that_cannot_be_reached_is_ejected_before_its_health_is_checked(

@@ -22,7 +22,25 @@ from servemesh.rpc.statuses import MESSAGE_CHARS_MAX, code_of, from_rpc_error
 
 DOMAIN = "servemesh.dev"
 PUSHBACK_KEY = "grpc-retry-pushback-ms"
+# The same where the transport keeps that key for itself: Envoy renames it on the way out.
+PUSHBACK_KEY_INSIDE = "x-servemesh-pushback-ms"
 METADATA_CHARS_MAX = 500
+# Envoy writes this header on calls for which it chose the process by the model's name.
+CHOSEN_KEY = "x-servemesh-model"
+# Such a process that answers one of these bare looks broken to Envoy: the call is sent to another one, and after some
+# more of them none is sent here. What is meant for the caller therefore goes as a status of no such meaning, with the
+# real one beside it, which Envoy puts back.
+ALARMING = frozenset(
+    {
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.UNIMPLEMENTED,
+        grpc.StatusCode.DATA_LOSS,
+    }
+)
+CALM = grpc.StatusCode.FAILED_PRECONDITION
+STATUS_KEY = "x-servemesh-status"
 
 _log = logging.getLogger(__name__)
 
@@ -68,7 +86,8 @@ def guarded_stream(call: Any, method: str, *, pushback: bool) -> Any:
 def to_status(error: BaseException, *, pushback: bool = True) -> grpc.Status:
     """Return the status for `error` with one ErrorInfo; what we did not expect is logged, not told.
 
-    `pushback` adds the trailer that gRPC's own retries obey, where the transport can send it.
+    A trailer says when to send the call again; without `pushback` it is not the one that gRPC's own retries
+    obey, because the transport cannot send that.
     """
     if isinstance(error, grpc.aio.AioRpcError):
         error = from_rpc_error(error)
@@ -78,11 +97,12 @@ def to_status(error: BaseException, *, pushback: bool = True) -> grpc.Status:
     status = status_pb2.Status(code=code_of(error).value[0], message=message)
     status.details.extend(_details(error))
     described = rpc_status.to_status(status)
-    if not pushback or (error.retry_after_s is None and not isinstance(error, errors.OverloadedError)):
+    if error.retry_after_s is None and not isinstance(error, errors.OverloadedError):
         return described
     # A negative pushback tells gRPC's own retries to stop.
     pushback_ms = -1 if error.retry_after_s is None else round(error.retry_after_s * 1000)
-    trailers = (*described.trailing_metadata, (PUSHBACK_KEY, str(pushback_ms)))
+    key = PUSHBACK_KEY if pushback else PUSHBACK_KEY_INSIDE
+    trailers = (*described.trailing_metadata, (key, str(pushback_ms)))
     return described._replace(trailing_metadata=trailers)
 
 
@@ -94,8 +114,20 @@ async def _refuse(context: Any, error: Exception | asyncio.CancelledError, pushb
             raise error  # the client has left
         # Nobody would answer the client otherwise, and it would wait until its deadline.
         error = errors.UnavailableError("the call was interrupted here; send it again", reason="INTERRUPTED")
-    await context.abort_with_status(to_status(error, pushback=pushback))
+    status = to_status(error, pushback=pushback)
+    if status.code in ALARMING and _is_meant(error) and _was_chosen(context):
+        trailers = (*status.trailing_metadata, (STATUS_KEY, str(status.code.value[0])))
+        status = status._replace(code=CALM, trailing_metadata=trailers)
+    await context.abort_with_status(status)
     raise AssertionError("abort never returns")
+
+
+def _is_meant(error: BaseException) -> bool:
+    return isinstance(error, (ServemeshError, grpc.aio.AioRpcError))
+
+
+def _was_chosen(context: Any) -> bool:
+    return any(key == CHOSEN_KEY for key, _ in context.invocation_metadata())
 
 
 def _noted(span: Any, error: BaseException) -> str:

@@ -75,7 +75,7 @@ class Settings(BaseSettings):
     """A worker that fails so many calls in a row gets none for a while."""
     ejection_s: float = Field(default=1, gt=0, le=300)
     """That while, the first time; it grows with each further one."""
-    ejection_s_max: float = Field(default=10, gt=0, le=3_600)
+    ejection_s_max: float = Field(default=4, gt=0, le=3_600)
     """The longest such while."""
 
     message_bytes_max: int = Field(default=64 * _MEBIBYTE, ge=1024, le=1024 * _MEBIBYTE)
@@ -110,9 +110,9 @@ class Settings(BaseSettings):
     demand_interval_s: float = Field(default=1, gt=0, le=60)
     """How often the load of a model that calls wait for is asked for again."""
     unknown_ttl_s: float = Field(default=1, ge=0, le=60)
-    """How long "there is no such model" is believed."""
+    """How long "there is no such model" and "no worker is there" are believed."""
     unknown_max: int = Field(default=1_024, ge=1, le=1_000_000)
-    """Names remembered as unknown."""
+    """Names of which one of the two is remembered."""
     ask_timeout_s: float = Field(default=5, gt=0, le=300)
     """For one question to a worker or the registry."""
     load_timeout_s: float = Field(default=300, gt=0, le=86_400)

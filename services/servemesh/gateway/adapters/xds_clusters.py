@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from envoy.config.cluster.v3 import circuit_breaker_pb2, cluster_pb2, outlier_detection_pb2
+from envoy.config.cluster.v3 import circuit_breaker_pb2, cluster_pb2
 from envoy.config.core.v3 import base_pb2, config_source_pb2, health_check_pb2
 from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
 from google.protobuf import struct_pb2
 
 from servemesh.gateway.adapters import xds_values as xds
+from servemesh.gateway.adapters.xds_outliers import outlier_detection
 from servemesh.gateway.domain.snapshot.policy import EdgePolicy
 from servemesh.gateway.domain.snapshot.values import Address, Collector, Endpoint, Snapshot
 
@@ -47,11 +48,15 @@ def _workers(policy: EdgePolicy) -> cluster_pb2.Cluster:
         type=cluster_pb2.Cluster.EDS,
         eds_cluster_config=cluster_pb2.Cluster.EdsClusterConfig(eds_config=from_ads()),
         lb_policy=cluster_pb2.Cluster.LEAST_REQUEST,
+        # Of two, both may be the slow one in a small mesh; and looking at all is too much in a large one.
+        least_request_lb_config=cluster_pb2.Cluster.LeastRequestLbConfig(
+            choice_count=xds.number(policy.capacity.choices)
+        ),
         connect_timeout=xds.seconds(health.connect_timeout_s),
         per_connection_buffer_limit_bytes=xds.number(policy.connections.buffer_bytes),
         lb_subset_config=_subsets(),
         health_checks=[_health_check(policy)],
-        outlier_detection=_outlier_detection(policy),
+        outlier_detection=outlier_detection(policy),
         circuit_breakers=_circuit_breakers(policy),
         # An endpoint that the gateway took out is gone, healthy or not; its calls are finished.
         ignore_health_on_host_removal=True,
@@ -86,25 +91,6 @@ def _health_check(policy: EdgePolicy) -> health_check_pb2.HealthCheck:
         unhealthy_threshold=xds.number(health.unhealthy_after),
         healthy_threshold=xds.number(health.healthy_after),
         grpc_health_check=health_check_pb2.HealthCheck.GrpcHealthCheck(),
-    )
-
-
-def _outlier_detection(policy: EdgePolicy) -> outlier_detection_pb2.OutlierDetection:
-    health = policy.health
-    return outlier_detection_pb2.OutlierDetection(
-        # Only what Envoy itself meets counts: connections refused, calls cut off. The answers of a worker do not,
-        # or one caller could have every worker ejected, by calls that cannot be in time or by one bad model.
-        split_external_local_origin_errors=True,
-        consecutive_local_origin_failure=xds.number(health.eject_after_failures),
-        enforcing_consecutive_local_origin_failure=xds.number(100),
-        enforcing_consecutive_gateway_failure=xds.number(0),
-        enforcing_consecutive_5xx=xds.number(0),
-        enforcing_local_origin_success_rate=xds.number(0),
-        enforcing_success_rate=xds.number(0),
-        interval=xds.seconds(health.eject_interval_s),
-        base_ejection_time=xds.seconds(health.ejection_s),
-        max_ejection_time=xds.seconds(health.ejection_max_s),
-        max_ejection_percent=xds.number(health.ejection_percent_max),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from envoy.config.core.v3 import base_pb2
 from envoy.config.route.v3 import route_components_pb2, route_pb2
 from envoy.extensions.filters.http.lua.v3 import lua_pb2
 from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
@@ -17,6 +18,9 @@ ROUTES = "edge-routes"
 MODEL_INFER = "/inference.GRPCInferenceService/ModelInfer"
 GATEWAY_PREFIXES = ("/inference.", "/grpc.health.v1.", "/grpc.reflection.")
 REGISTRY_PREFIXES = ("/servemesh.api.registry.v1.", "/servemesh.api.fleet.v1.")
+# What workers say to the edge in keys of their own, and what callers get: the status that is meant for them, and when
+# to come back, where the worker's transport keeps that key to itself.
+RENAMED = (("x-servemesh-status", "grpc-status"), ("x-servemesh-pushback-ms", "grpc-retry-pushback-ms"))
 REFUSE_COMPRESSED = "/refuse_compressed"  # no model can have this name
 
 
@@ -26,7 +30,12 @@ def routes_of(snapshot: Snapshot) -> list[route_pb2.RouteConfiguration]:
     to_gateway = (_route_to_service(prefix, xds.GATEWAY, policy) for prefix in GATEWAY_PREFIXES)
     to_registry = (_route_to_service(prefix, xds.REGISTRY, policy) for prefix in REGISTRY_PREFIXES)
     routes = [_route_to_workers(snapshot), *to_gateway, *to_registry]
-    host = route_components_pb2.VirtualHost(name=xds.EDGE, domains=["*"], routes=routes)
+    host = route_components_pb2.VirtualHost(
+        name=xds.EDGE,
+        domains=["*"],
+        routes=routes,
+        response_headers_to_remove=[inside for inside, _ in RENAMED],
+    )
     return [route_pb2.RouteConfiguration(name=ROUTES, virtual_hosts=[host])]
 
 
@@ -45,11 +54,20 @@ def _route_to_workers(snapshot: Snapshot) -> route_components_pb2.Route:
     route = route_components_pb2.Route(
         name="infer", match=route_components_pb2.RouteMatch(path=MODEL_INFER), route=action
     )
+    route.response_headers_to_add.extend(_renamed(inside, outside) for inside, outside in RENAMED)
     route.request_body_buffer_limit.value = calls.message_bytes_max + calls.message_margin_bytes
     route.typed_per_filter_config[xds.LUA].CopyFrom(
         xds.packed(lua_pb2.LuaPerRoute(filter_context=_splits(snapshot.splits, policy)))
     )
     return route
+
+
+def _renamed(inside: str, outside: str) -> base_pb2.HeaderValueOption:
+    """Return what sets the header `outside` where a response has the header `inside`, and else does nothing."""
+    return base_pb2.HeaderValueOption(
+        header=base_pb2.HeaderValue(key=outside, value=f"%RESP({inside})%"),
+        append_action=base_pb2.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD,
+    )
 
 
 def _route_to_service(prefix: str, cluster: str, policy: EdgePolicy) -> route_components_pb2.Route:

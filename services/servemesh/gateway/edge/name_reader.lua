@@ -9,6 +9,9 @@ local SLOT_HEADER = "x-servemesh-slot"
 local REFUSE_COMPRESSED = "/refuse_compressed" -- in the route's context; no model can have this name
 local UNIMPLEMENTED = "12"
 
+local TIMEOUT_HEADER = "grpc-timeout"
+local TIMEOUT_MARGIN_MS = 100
+
 local FRAME_BYTES = 5
 local NAME_BYTES_MAX = 64
 local FIELDS_MAX = 256 -- fields at the top level; a message with more is left to the gateway
@@ -95,7 +98,15 @@ local function refuse_compressed(handle)
   )
 end
 
+-- Lets the worker see a deadline somewhat later than the one at which Envoy ends the call: a worker that ends late
+-- calls itself looks as if it failed them. Envoy has written the time that is left, in milliseconds.
+local function move_deadline(headers)
+  local left = (headers:get(TIMEOUT_HEADER) or ""):match("^(%d+)m$")
+  if left then headers:replace(TIMEOUT_HEADER, string.format("%dm", left + TIMEOUT_MARGIN_MS)) end
+end
+
 function envoy_on_request(handle)
+  move_deadline(handle:headers())
   local body = handle:body(true)
   local size = body and body:length() or 0
   if size < FRAME_BYTES then return end

@@ -42,7 +42,16 @@ class ConnectionLimits:
 class Retries:
     """When and how often a call is sent again, elsewhere."""
 
-    on: tuple[str, ...] = ("unavailable", "connect-failure", "reset", "refused-stream", "cancelled")
+    # What is not to be sent again although its status is one of these says so (see xds_outliers).
+    on: tuple[str, ...] = (
+        "unavailable",
+        "internal",
+        "resource-exhausted",
+        "cancelled",
+        "connect-failure",
+        "reset",
+        "refused-stream",
+    )
     attempts_max: int = 4
     host_attempts_max: int = 5
     backoff_min_s: float = 0.010
@@ -63,10 +72,10 @@ class Health:
     # What frees the calls that hang on a stopped process: failed checks alone do not.
     ping_interval_s: float = 0.5
     ping_timeout_s: float = 1.0
-    eject_after_failures: int = 5  # connections refused, calls cut off; answers are no failures
+    eject_after_failures: int = 5  # in a row
     eject_interval_s: float = 0.5
     ejection_s: float = 1.0
-    ejection_max_s: float = 10.0
+    ejection_max_s: float = 4.0  # so that the mesh is whole within 5 s after the last failure
     ejection_percent_max: int = 100
     connect_timeout_s: float = 0.5
 
@@ -75,6 +84,7 @@ class Health:
 class Capacity:
     """How much the edge takes on for one cluster before it refuses."""
 
+    choices: int = 5  # workers looked at for one call, the least loaded of which gets it
     connections_max: int = 4096
     pending_max: int = 16384
     requests_max: int = 16384
