@@ -40,7 +40,7 @@ class Watched:
     ended: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.runs = Runs()
+        self.runs = Runs(lambda: self.now_s)
         self.watchdog = Watchdog(
             self.runs,
             self,

@@ -83,14 +83,13 @@ class Watchdog:
 
     def look(self) -> bool:
         """Look once; True if the process is to end."""
-        now_s = self._clock_s()
+        now_s, before_s = self._clock_s(), self._looked_s
         # A process that was frozen has not been given the time that passed.
-        step_s = min(now_s - self._looked_s, 2 * LOOK_S)
+        step_s = min(now_s - before_s, 2 * LOOK_S)
         self._looked_s = now_s
-        runs = self._runs.under_way()
-        guilty, cause = self._unstopped(runs, step_s), "it does not stop"
+        guilty, cause = self._unstopped(self._runs.under_way(), step_s), "it does not stop"
         if guilty is None:
-            guilty, cause = self._greedy(runs, step_s), "it takes too much memory"
+            guilty, cause = self._greedy(self._runs.spent_s(before_s), step_s), "it takes too much memory"
         if guilty is None:
             return False
         _log.error(names.WORKER_CONDEMNED, extra={"version": guilty.name, "cause": cause})
@@ -108,11 +107,13 @@ class Watchdog:
                 self._overdue_s[run.stop] = overdue_s
         return None
 
-    def _greedy(self, runs: list[Run], step_s: float) -> Version | None:
+    def _greedy(self, spent_s: list[tuple[Version, float]], step_s: float) -> Version | None:
         """Return the Version during whose runs the memory has grown most, if there is too little left."""
         before, self._used_bytes = self._used_bytes, self._memory_bytes()
-        for run in runs:
-            self._grown_bytes[run.version] += (self._used_bytes - before) / len(runs)
+        whole_s = sum(version_s for _, version_s in spent_s)
+        for version, version_s in spent_s:
+            if version_s > 0:
+                self._grown_bytes[version] += (self._used_bytes - before) * version_s / whole_s
         bound_bytes = MEMORY_SHARE * self._limits.memory_bytes_max
         if not bound_bytes or self._used_bytes <= bound_bytes or not self._grown_bytes:
             self._full_s = 0.0
