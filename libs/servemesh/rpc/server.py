@@ -22,6 +22,8 @@ from servemesh.rpc.options import server_options
 from servemesh.rpc.registration import Layers, Registration
 
 Registrar = Callable[[Any], None]
+# Of the native server, beside the event loop's. One is ahead of any event loop in Python; two hand calls to and fro.
+IO_THREADS = 1
 FLUSH_S = 0.5  # for the last statuses to leave, once no call is in flight
 
 _log = logging.getLogger(__name__)
@@ -76,9 +78,9 @@ async def serving(
 def _server(backend: Backend, limits: Limits) -> Any:
     options = server_options(limits)
     if backend is Backend.NATIVE:
-        from pygrpc_native.aio import server  # optional: only the worker's extra brings it
+        from pygrpc_native.aio import Server  # optional: only the worker's extra brings it
 
-        return server(options=options)
+        return Server(options=options, io_threads=IO_THREADS)
     return grpc.aio.server(options=options)
 
 

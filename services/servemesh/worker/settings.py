@@ -95,7 +95,7 @@ class Settings(BaseSettings):
     """Rows that wait in one model's queue; more are refused."""
     queue_bytes_max: int = Field(default=256 * 1024 * 1024, ge=1024)
     """Bytes that wait in it."""
-    inline_s_max: float = Field(default=0.00015, ge=0, le=0.01)
+    inline_s_max: float = Field(default=0.0005, ge=0, le=0.01)
     """Runs known to take no longer are made on the event loop; 0 makes all of them in threads."""
     message_bytes_max: int = Field(default=64 * 1024 * 1024, ge=1024, le=2**31 - 1)
     """One message, either way; gateways have the same setting."""

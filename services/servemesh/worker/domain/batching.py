@@ -26,7 +26,7 @@ class BatchPolicy:
     queue_rows_max: int = 4096
     queue_bytes_max: int = 256 << 20
     executions: int = 1
-    inline_s_max: float = 0.00015
+    inline_s_max: float = 0.0005
 
 
 class Ticket:
