@@ -6,8 +6,9 @@ import contextlib
 import json
 import os
 import signal
+import time
 import urllib.request
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -77,16 +78,25 @@ class FaultMesh:
     @contextlib.contextmanager
     def stopped(self, *names: str) -> Iterator[None]:
         """Have these processes do nothing, as if frozen, for the length of the block."""
-        with _frozen(self.kill(*names, number=signal.SIGSTOP).values()):
+        with frozen(*(int(self.processes[name]["pid"]) for name in names)):
             yield
 
     @contextlib.contextmanager
     def unattended(self) -> Iterator[None]:
         """Have nobody start anew what dies, for the length of the block."""
-        pid = self.supervisor_pid
-        os.kill(pid, signal.SIGSTOP)
-        with _frozen([pid]):
+        with frozen(self.supervisor_pid):
             yield
+
+    def until_ended(self, gone: dict[str, int]) -> float:
+        """Wait until these processes have ended; return how long that took."""
+        start_s = time.monotonic()
+        blocking_until(lambda: not any(map(is_alive, gone.values())), HEAL_S, f"{[*gone]} have ended")
+        return time.monotonic() - start_s
+
+    def tables_taken(self) -> int:
+        """How many tables of endpoints Envoy has taken since it started."""
+        (line,) = self._admin("stats?filter=^cluster.workers.update_success$").splitlines() or ["0"]
+        return int(line.rpartition(":")[2])
 
     def until_back(self, gone: dict[str, int]) -> None:
         """Wait until each of these runs again as another process, and is ready."""
@@ -159,8 +169,10 @@ class FaultMesh:
 
 
 @contextlib.contextmanager
-def _frozen(pids: Iterable[int]) -> Iterator[None]:
-    """Let processes that were stopped go on after the block."""
+def frozen(*pids: int) -> Iterator[None]:
+    """Have processes do nothing for the length of the block."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
     try:
         yield
     finally:

@@ -41,6 +41,7 @@ class Collector:
 
     endpoint: str
     file: Path
+    pid: int
 
     def spans(self, trace_id: str) -> list[ExportedSpan]:
         """Return what came of one trace so far."""
@@ -68,7 +69,7 @@ def running_collector(folder: Path, *, silent: bool = False) -> Iterator[Collect
         Child.shared_pids.add(process.pid)
         assert process.stdout is not None
         try:
-            yield Collector(endpoint=process.stdout.readline().strip(), file=file)
+            yield Collector(endpoint=process.stdout.readline().strip(), file=file, pid=process.pid)
         finally:
             process.kill()
 

@@ -12,6 +12,7 @@ from envoy.config.bootstrap.v3 import bootstrap_pb2
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.core.v3 import (
     address_pb2,
+    backoff_pb2,
     base_pb2,
     config_source_pb2,
     grpc_service_pb2,
@@ -37,6 +38,8 @@ GATEWAYS = "xds"
 LAST_KNOWN = "xds-last-known"
 HEALTH_INTERVAL_S = 0.5
 HEALTH_TIMEOUT_S = 0.5
+ASK_AGAIN_S_FIRST = 0.1
+ASK_AGAIN_S_MAX = 1.0
 ADS_PATH = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources"
 
 
@@ -79,13 +82,21 @@ def _bootstrap(start: Start) -> bootstrap_pb2.Bootstrap:
 
 
 def _ads() -> config_source_pb2.ApiConfigSource:
+    # By default Envoy waits for up to half a minute before it asks again a gateway that was away.
+    again = base_pb2.RetryPolicy(
+        retry_back_off=backoff_pb2.BackoffStrategy(
+            base_interval=xds.seconds(ASK_AGAIN_S_FIRST), max_interval=xds.seconds(ASK_AGAIN_S_MAX)
+        )
+    )
     # Two sources: the second is asked only while the first has never answered.
     return config_source_pb2.ApiConfigSource(
         api_type=config_source_pb2.ApiConfigSource.GRPC,
         transport_api_version=config_source_pb2.ApiVersion.V3,
         set_node_on_first_message_only=True,
         grpc_services=[
-            grpc_service_pb2.GrpcService(envoy_grpc=grpc_service_pb2.GrpcService.EnvoyGrpc(cluster_name=name))
+            grpc_service_pb2.GrpcService(
+                envoy_grpc=grpc_service_pb2.GrpcService.EnvoyGrpc(cluster_name=name, retry_policy=again)
+            )
             for name in (GATEWAYS, LAST_KNOWN)
         ],
     )
