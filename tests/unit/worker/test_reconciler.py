@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -218,3 +219,32 @@ async def test_a_caller_who_leaves_while_it_loads_leaves_the_load(bench: Bench):
 
 def _sized(version: Version, size_bytes: int) -> Version:
     return replace(version, files=(replace(version.files[0], size_bytes=size_bytes),))
+
+
+async def test_a_failure_that_was_waited_out_does_not_refuse_a_call_although_others_took_the_room(
+    bench: Bench,
+) -> None:
+    bench.artifacts.failures["c"] = [UnavailableError("the store is away")]
+    bench.assign(an_assigned("c"), an_assigned("a"), an_assigned("b"))
+    async with bench.running():
+        async with asyncio.TaskGroup() as callers:
+            for model in "ab":
+                callers.create_task(bench.residency.ready(model, ""))
+        await bench.become(a="READY", b="READY", c="UNLOADED")
+        assert (await bench.residency.ready("c", "")).model == "c"
+
+
+async def test_what_turned_out_too_large_while_all_were_busy_is_made_up_for_when_one_is_idle(
+    bench: Bench,
+) -> None:
+    bench.sessions["b"] = MemorySession()
+    bench.sessions["b"].memory_bytes = 180
+    bench.assign(an_assigned("a", batching=Batching(linger_s=0.2)), an_assigned("b"))
+    async with bench.running(), asyncio.TaskGroup() as callers:
+        slot = await bench.residency.ready("a", "")
+        rows = np.zeros((1, 4), np.float32)
+        callers.create_task(slot.batcher.infer([rows], 1, outputs=("y",), expires_s=math.inf))
+        await bench.residency.ready("b", "")
+        await eventually(
+            lambda: sum(slot.memory_bytes for slot in bench.residency.slots()) <= MEMORY_BYTES_MAX
+        )

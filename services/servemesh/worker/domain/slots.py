@@ -28,7 +28,7 @@ _MOVES = {
     SlotState.WARMING: {SlotState.READY, SlotState.FAILED, SlotState.UNLOADED},
     SlotState.READY: {SlotState.DRAINING},
     SlotState.DRAINING: {SlotState.UNLOADED},
-    SlotState.FAILED: {SlotState.LOADING, SlotState.FAILED},
+    SlotState.FAILED: {SlotState.LOADING, SlotState.FAILED, SlotState.UNLOADED},
 }
 
 
@@ -79,7 +79,7 @@ class Slot:
         return self._moved(SlotState.DRAINING)
 
     def unloaded(self) -> Slot:
-        """It is not resident, and not because of a failure."""
+        """It is not resident, and not because of a failure, or of one that has been waited out."""
         return self._moved(SlotState.UNLOADED, memory_bytes=0)
 
     def failed(self, reason: str, message: str, *, retry_at_s: float) -> Slot:

@@ -20,7 +20,7 @@ from servemesh.worker.service.slots import ReadySlot
 
 # Trying again cannot help: the same bytes meet the same limit.
 FINAL_REASONS = frozenset({"CRASHED_WORKER", "MODEL_TOO_LARGE"})
-# Nobody tells when a slot has no calls in flight any more, and could make room for one that callers wait for.
+# Nobody tells when a slot has no calls in flight any more, and could make room.
 IDLE_LOOK_S = 0.05
 
 _log = logging.getLogger(__name__)
@@ -102,6 +102,13 @@ class Reconciler:
                 self._residency.put(self._residency.get(name).loading(asked=name in demanded))
                 life = self._lives[name] = _Life()
                 life.task = group.create_task(self._live(name, life), name=f"slot {name}")
+        self._forgive(now_s)
+
+    def _forgive(self, now_s: float) -> None:
+        """A slot that may be tried again, and has no room yet, does not count as failed: a call may have it loaded."""
+        for slot in [seat.slot for seat in self._residency.seats()]:
+            if slot.state is SlotState.FAILED and slot.retry_at_s <= now_s:
+                self._residency.put(slot.unloaded())
 
     def _release(self, name: str, wait_s: float) -> None:
         """Have a slot unloaded; a load under way is given up."""
@@ -190,6 +197,13 @@ class Reconciler:
         )
         self._residency.put(slot.failed(failure.reason, failure.message, retry_at_s=retry_at_s))
 
+    def _waits_for_idle(self) -> bool:
+        """Whether a slot without calls would be unloaded: for one that is asked for, or as too much is resident."""
+        taken_bytes = sum(seat.slot.memory_bytes for seat in self._residency.seats())
+        return taken_bytes > self._policy.memory_bytes_max or any(
+            self._residency.get(name).state is SlotState.UNLOADED for name in self._residency.demanded
+        )
+
     def _next_look_s(self, looked_s: float) -> float | None:
         """When to look again although nothing changed. What was due already now waits for room: for a change."""
         now_s = self._clock_s()
@@ -198,6 +212,6 @@ class Reconciler:
             for seat in self._residency.seats()
             if seat.slot.state is SlotState.FAILED and looked_s < seat.slot.retry_at_s < NEVER_S
         ]
-        if any(self._residency.get(name).state is SlotState.UNLOADED for name in self._residency.demanded):
+        if self._waits_for_idle():
             waits.append(IDLE_LOOK_S)
         return max(0.01, min(waits)) if waits else None
