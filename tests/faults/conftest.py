@@ -19,7 +19,11 @@ from tests.harness.steady_load import SteadyLoad
 WORKERS = 3
 MODEL = "net"
 DEPLOY_S = 60.0
-RESTART_DELAY = "SERVEMESH_LOCAL_RESTART_DELAY_S_MAX"
+SETTINGS = {
+    "SERVEMESH_LOCAL_RESTART_DELAY_S_MAX": "0.5",  # nowhere else do processes die as often as here
+    "SERVEMESH_WORKER_STOP_WAIT_S": "2",
+    "SERVEMESH_WORKER_PROCESS_MEMORY_BYTES_MAX": str(3 << 30),
+}
 FIGURES_FILE = "SERVEMESH_FAULTS_FIGURES"
 MARKS = pytest.StashKey[Marks]()
 
@@ -55,9 +59,10 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def fault_mesh(tmp_path_factory: pytest.TempPathFactory, net: Path) -> Iterator[FaultMesh]:
     """A mesh that serves `net` on every worker. Tests break it, and wait until it has healed."""
-    os.environ[RESTART_DELAY] = "0.5"  # nowhere else do processes die as often as here
+    os.environ.update(SETTINGS)
     with DemoMesh(tmp_path_factory.mktemp("fault-mesh"), workers=WORKERS) as mesh:
-        del os.environ[RESTART_DELAY]
+        for name in SETTINGS:
+            del os.environ[name]
         Child.shared_pids.add(mesh.pid)
         with Client(mesh.address) as client:
             client.push(MODEL, net)

@@ -65,6 +65,15 @@ def greedy() -> onnx.ModelProto:
     )
 
 
+def bursting() -> onnx.ModelProto:
+    """Return a model that gives `size` (INT64 [1]) floats back."""
+    return _model(
+        [helper.make_node("ConstantOfShape", ["size"], ["y"])],
+        [helper.make_tensor_value_info("size", TensorProto.INT64, (1,))],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ("n",))],
+    )
+
+
 def _model(
     nodes: list[onnx.NodeProto],
     inputs: list[onnx.ValueInfoProto],
