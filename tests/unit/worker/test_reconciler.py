@@ -224,13 +224,13 @@ def _sized(version: Version, size_bytes: int) -> Version:
 async def test_a_failure_that_was_waited_out_does_not_refuse_a_call_although_others_took_the_room(
     bench: Bench,
 ) -> None:
-    bench.artifacts.failures["c"] = [UnavailableError("the store is away")]
-    bench.assign(an_assigned("c"), an_assigned("a"), an_assigned("b"))
+    failures = bench.artifacts.failures["c"] = [UnavailableError("the store is away") for _ in range(20)]
+    bench.assign(an_assigned("c"))
     async with bench.running():
-        async with asyncio.TaskGroup() as callers:
-            for model in "ab":
-                callers.create_task(bench.residency.ready(model, ""))
+        await bench.become(c="FAILED")
+        bench.assign(an_assigned("a"), an_assigned("b"), an_assigned("c"))
         await bench.become(a="READY", b="READY", c="UNLOADED")
+        failures.clear()
         assert (await bench.residency.ready("c", "")).model == "c"
 
 
