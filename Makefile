@@ -8,7 +8,7 @@ PYTEST := $(BIN)/pytest
 PYTESTS := $(PYTEST) --numprocesses 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock proto fmt lint test test-unit test-contract test-mesh test-faults test-e2e reliability demo up bench clean
+.PHONY: help setup lock proto fmt lint test test-unit test-contract test-mesh test-faults test-e2e reliability simulate chaos demo up bench clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,13 @@ reliability: setup ## Run the named faults at full length and write their figure
 	SERVEMESH_FAULTS_LENGTH=full SERVEMESH_FAULTS_FIGURES=.cache/reliability.json $(PYTEST) tests/faults
 	$(BIN)/python -m bench.reliability_page .cache/reliability.json
 
+simulate: setup ## Ten times the simulated histories of our policies, with seeds that nobody has tried (HISTORIES=10)
+	SERVEMESH_SIMULATION_FIRST=$$(date +%s) SERVEMESH_SIMULATION_TIMES=$(or $(HISTORIES),10) \
+		$(PYTEST) tests/unit/simulation --timeout=0
+
+chaos: setup ## An hour of every fault in a random order under a steady load (MINUTES=5, SEED=1)
+	$(BIN)/python -m chaos --minutes $(or $(MINUTES),60) $(if $(SEED),--seed $(SEED))
+
 demo: setup ## Start a mesh, push two real models, infer, kill a worker, stop
 	$(BIN)/python -m examples.demo
 
@@ -78,4 +85,4 @@ bench: setup ## Measure the mesh beside Triton, MLServer and nginx and write doc
 
 clean: ## Remove everything that make has built
 	rm -rf $(VENV) gen .cache dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	find bench examples libs services tests -name __pycache__ -prune -exec rm -rf {} +
+	find bench chaos examples libs services tests -name __pycache__ -prune -exec rm -rf {} +

@@ -22,6 +22,7 @@ SEED = int(os.environ.get("SERVEMESH_FAULTS_SEED", "20261121"))
 FULL = os.environ.get("SERVEMESH_FAULTS_LENGTH") == "full"
 """Whether faults last as long as docs/reliability.md says, instead of as short as still shows the same."""
 CONTROL = ("registry", "nats", "weed", "gateway")
+COLLECTOR = "collector"
 HEAL_S = 30.0
 HTTP_TIMEOUT_S = 5.0
 
@@ -34,8 +35,9 @@ def lasting(short: float, full: float) -> float:
 class FaultMesh:
     """One `servemesh up`, seen through the files that it writes and the admin page of its Envoy."""
 
-    def __init__(self, mesh: DemoMesh) -> None:
+    def __init__(self, mesh: DemoMesh, *, collector_pid: int | None = None) -> None:
         self.mesh = mesh
+        self.collector_pid = collector_pid
         self.address = mesh.address
         self.folder: Path = mesh.folder
         self._ports: dict[str, int] = json.loads((self.folder / "ports.json").read_text())
@@ -78,13 +80,14 @@ class FaultMesh:
     @contextlib.contextmanager
     def stopped(self, *names: str) -> Iterator[None]:
         """Have these processes do nothing, as if frozen, for the length of the block."""
-        with frozen(*(int(self.processes[name]["pid"]) for name in names)):
+        pids = {name: process["pid"] for name, process in self.processes.items()}
+        with _frozen(*((pids | {COLLECTOR: self.collector_pid})[name] for name in names)):
             yield
 
     @contextlib.contextmanager
     def unattended(self) -> Iterator[None]:
         """Have nobody start anew what dies, for the length of the block."""
-        with frozen(self.supervisor_pid):
+        with _frozen(self.supervisor_pid):
             yield
 
     def until_ended(self, gone: dict[str, int]) -> float:
@@ -169,7 +172,7 @@ class FaultMesh:
 
 
 @contextlib.contextmanager
-def frozen(*pids: int) -> Iterator[None]:
+def _frozen(*pids: int) -> Iterator[None]:
     """Have processes do nothing for the length of the block."""
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)

@@ -127,6 +127,11 @@ class SteadyLoad:
             ended = self._lock.wait_for(lambda: self._started_before(sent_s) >= count, DEADLINE_S + 1.0)
         assert ended, f"calls have not ended {DEADLINE_S + 1.0:.0f} s after they were sent"
 
+    def calls(self) -> list[Call]:
+        """Return the calls that have ended."""
+        with self._lock:
+            return list(self._calls)
+
     def figures(self, since_s: float = 0.0, until_s: float = float("inf")) -> Figures:
         """Sum up the calls that ended within a stretch of the monotonic clock."""
         with self._lock:
