@@ -10,6 +10,7 @@ from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
 from envoy.config.trace.v3 import http_tracer_pb2, opentelemetry_pb2
 from envoy.extensions.filters.http.lua.v3 import lua_pb2
 from envoy.extensions.filters.http.router.v3 import router_pb2
+from envoy.extensions.filters.listener.http_inspector.v3 import http_inspector_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as hcm_pb2
 from envoy.extensions.http.early_header_mutation.header_mutation.v3 import header_mutation_pb2
 from envoy.extensions.request_id.uuid.v3 import uuid_pb2
@@ -48,8 +49,18 @@ def listeners_of(snapshot: Snapshot) -> list[listener_pb2.Listener]:
             address=xds.socket_address(snapshot.neighbours.edge),
             filter_chains=[listener_components_pb2.FilterChain(filters=[filter_])],
             per_connection_buffer_limit_bytes=xds.number(snapshot.policy.connections.buffer_bytes),
+            # Whoever connects and does not begin to speak is cut off by the time that headers may take.
+            listener_filters=[_speech()],
+            listener_filters_timeout=xds.seconds(snapshot.policy.connections.headers_timeout_s),
         )
     ]
+
+
+def _speech() -> listener_components_pb2.ListenerFilter:
+    return listener_components_pb2.ListenerFilter(
+        name="envoy.filters.listener.http_inspector",
+        typed_config=xds.packed(http_inspector_pb2.HttpInspector()),
+    )
 
 
 def _http(snapshot: Snapshot) -> hcm_pb2.HttpConnectionManager:

@@ -21,6 +21,8 @@ REGISTRY_PREFIXES = ("/servemesh.api.registry.v1.", "/servemesh.api.fleet.v1.")
 # What workers say to the edge in keys of their own, and what callers get: the status that is meant for them, and when
 # to come back, where the worker's transport keeps that key to itself.
 RENAMED = (("x-servemesh-status", "grpc-status"), ("x-servemesh-pushback-ms", "grpc-retry-pushback-ms"))
+# By its content type: servers do not look at it, and would take for a message whatever comes.
+GRPC_ALONE = route_components_pb2.RouteMatch.GrpcRouteMatchOptions()
 REFUSE_COMPRESSED = "/refuse_compressed"  # no model can have this name
 
 
@@ -51,9 +53,8 @@ def _route_to_workers(snapshot: Snapshot) -> route_components_pb2.Route:
         ),
         retry_policy=_retries_elsewhere(policy.retries),
     )
-    route = route_components_pb2.Route(
-        name="infer", match=route_components_pb2.RouteMatch(path=MODEL_INFER), route=action
-    )
+    match = route_components_pb2.RouteMatch(path=MODEL_INFER, grpc=GRPC_ALONE)
+    route = route_components_pb2.Route(name="infer", match=match, route=action)
     route.response_headers_to_add.extend(_renamed(inside, outside) for inside, outside in RENAMED)
     route.request_body_buffer_limit.value = calls.message_bytes_max + calls.message_margin_bytes
     route.typed_per_filter_config[xds.LUA].CopyFrom(
@@ -82,7 +83,7 @@ def _route_to_service(prefix: str, cluster: str, policy: EdgePolicy) -> route_co
         # Only what no service has seen yet may be sent again unasked.
         retry_policy=_retry_policy(policy.retries, on=("connect-failure", "refused-stream")),
     )
-    match = route_components_pb2.RouteMatch(prefix=prefix)
+    match = route_components_pb2.RouteMatch(prefix=prefix, grpc=GRPC_ALONE)
     return route_components_pb2.Route(name=f"{cluster}:{prefix}", match=match, route=action)
 
 

@@ -36,7 +36,6 @@ class Condemnation:
         self._loop.call_soon_threadsafe(hear)
         end_within(self._end_wait_s if heard.wait(LOOP_WAIT_S) else 0.0, EXIT_HELD)
 
-
     async def unless_spoken(self, goodbye: Stop) -> None:
         """Say goodbye, unless the worker comes back at once: it keeps its lease, and what it is assigned.
 
