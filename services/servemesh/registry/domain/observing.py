@@ -42,6 +42,16 @@ class ObservedDeployment:
     observation: Observation
 
 
+def all_ready_counts(workers: Sequence[Worker]) -> dict[str, dict[int, int]]:
+    """READY Slots of each Version of each Model on workers that take calls."""
+    counts: dict[str, dict[int, int]] = {}
+    for slot in (slot for worker in workers if worker.state is WorkerState.ACTIVE for slot in worker.slots):
+        if slot.state is SlotState.READY:
+            of_model = counts.setdefault(slot.model_id, {})
+            of_model[slot.version_id] = of_model.get(slot.version_id, 0) + 1
+    return counts
+
+
 def ready_counts(model_id: str, workers: Sequence[Worker]) -> dict[int, int]:
     """READY Slots of each Version of the Model on workers that take calls."""
     counts: dict[int, int] = {}

@@ -101,7 +101,7 @@ def affinity(worker_id: str, key: VersionKey) -> int:
 
 @dataclass(slots=True)
 class _Board:
-    """The plan while it is being made."""
+    """The plan while it is being made. What is asked for each Version is looked up, not searched for."""
 
     workers: Sequence[Worker]
     wanted: Sequence[Wanted]
@@ -112,6 +112,9 @@ class _Board:
     count: dict[str, int] = field(init=False)
     fair_share: int = field(init=False)
     measured: dict[VersionKey, int] = field(init=False)
+    states: dict[VersionKey, dict[str, SlotState]] = field(init=False)  # on takers
+    holders: dict[VersionKey, list[str]] = field(init=False)  # takers that were assigned it
+    crashed: set[VersionKey] = field(init=False)  # a Worker has died of it: others would die of it too
 
     def __post_init__(self) -> None:
         self.takers = {w.worker_id: w for w in self.workers if w.state is WorkerState.ACTIVE}
@@ -120,26 +123,31 @@ class _Board:
         self.count = dict.fromkeys(self.takers, 0)
         slots = sum(min(version.replicas, len(self.takers)) for version in self.wanted)
         self.fair_share = math.ceil(slots / max(1, len(self.takers)))
-        self.measured = {}
-        for slot in (slot for worker in self.workers for slot in worker.slots):
+        self.measured, self.states, self.holders, self.crashed = {}, {}, {}, set()
+        for worker in self.workers:
+            self._note_slots(worker)
+        for worker_id in self.takers:
+            for key in self.current.get(worker_id, ()):
+                self.holders.setdefault(key, []).append(worker_id)
+
+    def _note_slots(self, worker: Worker) -> None:
+        for slot in worker.slots:
             if slot.state is SlotState.READY:
                 self.measured[slot.key] = max(slot.memory_bytes, self.measured.get(slot.key, 0))
+            if slot.reason == CRASHED:
+                self.crashed.add(slot.key)
+            if worker.worker_id in self.takers:
+                self.states.setdefault(slot.key, {})[worker.worker_id] = slot.state
 
     def state(self, worker_id: str, key: VersionKey) -> SlotState | None:
-        slot = self.takers[worker_id].slot(key)
-        return slot.state if slot is not None else None
+        return self.states.get(key, {}).get(worker_id)
 
     def failed(self, key: VersionKey) -> set[str]:
-        return {w for w in self.takers if self.state(w, key) is SlotState.FAILED}
-
-    def has_crashed(self, key: VersionKey) -> bool:
-        """Whether a Worker has given it up because it died of it: others would die of it too."""
-        slots = (worker.slot(key) for worker in self.workers)
-        return any(slot is not None and slot.reason == CRASHED for slot in slots)
+        return {w for w, state in self.states.get(key, {}).items() if state is SlotState.FAILED}
 
     def held(self, key: VersionKey) -> list[str]:
         """Takers that were assigned the Version and have not failed it, the best liked first."""
-        holders = (w for w in self.takers if key in self.current.get(w, ()))
+        holders = self.holders.get(key, ())
         return self.liked(key, [w for w in holders if self.state(w, key) is not SlotState.FAILED])
 
     def liked(self, key: VersionKey, workers: Sequence[str]) -> list[str]:
@@ -159,17 +167,21 @@ class _Board:
         return True
 
     def holdings(self, ordered: Sequence[VersionKey]) -> dict[str, tuple[VersionKey, ...]]:
-        result = {}
+        """What each Worker should hold: its places, what it has failed, and all it has while it drains."""
+        held: dict[str, set[VersionKey]] = {worker.worker_id: set() for worker in self.workers}
         for worker in self.workers:
-            had = self.current.get(worker.worker_id, ())
-            if worker.worker_id not in self.takers:
-                result[worker.worker_id] = tuple(key for key in ordered if key in had)
-                continue
-            failed = {slot.key for slot in worker.slots if slot.state is SlotState.FAILED and slot.key in had}
-            result[worker.worker_id] = tuple(
-                key for key in ordered if worker.worker_id in self.placed[key] or key in failed
-            )
-        return result
+            had = set(self.current.get(worker.worker_id, ()))
+            if worker.worker_id in self.takers:
+                had &= {slot.key for slot in worker.slots if slot.state is SlotState.FAILED}
+            held[worker.worker_id] = had
+        for key, workers in self.placed.items():
+            for worker_id in workers:
+                held[worker_id].add(key)
+        rank = {key: number for number, key in enumerate(ordered)}
+        return {
+            worker_id: tuple(sorted(keys & rank.keys(), key=rank.__getitem__))
+            for worker_id, keys in held.items()
+        }
 
 
 def _keep(board: _Board, version: Wanted) -> None:
@@ -187,7 +199,7 @@ def _keep(board: _Board, version: Wanted) -> None:
 def _fill(board: _Board, version: Wanted, failed_workers_max: int) -> None:
     """Find places for the replicas that have none, on Workers with less than their share first."""
     placed, failed = board.placed[version.key], board.failed(version.key)
-    if len(failed) >= failed_workers_max or board.has_crashed(version.key):
+    if len(placed) >= version.replicas or len(failed) >= failed_workers_max or version.key in board.crashed:
         return
     free = [worker for worker in board.takers if worker not in placed and worker not in failed]
     liked = board.liked(version.key, free)
@@ -199,12 +211,13 @@ def _fill(board: _Board, version: Wanted, failed_workers_max: int) -> None:
 
 def _improve(board: _Board, version: Wanted) -> None:
     """Also go where it would rather be, to relieve a Worker that has more than its share; it leaves there later."""
-    placed, failed = board.placed[version.key], board.failed(version.key)
+    placed = board.placed[version.key]
     if not placed or len(placed) != version.replicas:
         return
     relieved = board.liked(version.key, list(placed))[-1]
     if board.count[relieved] <= board.fair_share:
         return
+    failed = board.failed(version.key)
     takers = [worker for worker in board.takers if worker not in failed]
     for worker in board.liked(version.key, takers)[: version.replicas]:
         if worker not in placed and board.count[worker] < board.fair_share and board.take(worker, version):

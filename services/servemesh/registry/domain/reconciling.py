@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from servemesh.registry.domain.deployments import Deployment, Share, default_version, next_serving, shares
 from servemesh.registry.domain.fleet import AssignedSlot, Assignment, Demand, VersionKey, Worker, WorkerState
-from servemesh.registry.domain.observing import ready_counts
+from servemesh.registry.domain.observing import all_ready_counts
 from servemesh.registry.domain.placement import Plan, Shortfall, Wanted, plan
 
 SERVING, INCOMING, DEMANDED = 0, 1, 2
@@ -47,13 +47,15 @@ class Decision:
 def decided(state: FleetState, now: datetime, *, demand_idle_s: float, failed_workers_max: int) -> Decision:
     """Compare what is with what should be."""
     active = sum(worker.state is WorkerState.ACTIVE for worker in state.workers)
-    serving = {d.model_id: _serving(d, state, active) for d in state.deployments}
-    live_demands = [demand for demand in state.demands if _is_live(demand, state, now, demand_idle_s)]
-    wanted = _wanted(state, serving, live_demands, active)
+    ready = all_ready_counts(state.workers)
+    serving = {d.model_id: _serving(d, state, ready.get(d.model_id, {}), active) for d in state.deployments}
+    live = {
+        key: used for key, used in _last_uses(state).items() if now - used <= timedelta(seconds=demand_idle_s)
+    }
+    wanted = _wanted(state, serving, live, active)
     current = {worker: [slot.key for slot in a.slots] for worker, a in state.assignments.items()}
     placed = plan(state.workers, wanted, current, failed_workers_max=failed_workers_max)
     slots = _slots(state, serving, placed)
-    live_keys = {demand.key for demand in live_demands}
     return Decision(
         serving={
             d.model_id: serving[d.model_id] for d in state.deployments if serving[d.model_id] != d.serving
@@ -62,7 +64,7 @@ def decided(state: FleetState, now: datetime, *, demand_idle_s: float, failed_wo
             worker: assigned for worker, assigned in slots.items() if _differs(state, worker, assigned)
         },
         left=tuple(sorted(state.assignments.keys() - {worker.worker_id for worker in state.workers})),
-        idle_demands=tuple(demand.key for demand in state.demands if demand.key not in live_keys),
+        idle_demands=tuple(demand.key for demand in state.demands if demand.key not in live),
         shortfalls=placed.shortfalls if placed.shortfalls != state.shortfalls else None,
     )
 
@@ -78,33 +80,33 @@ def keys_of_interest(
     return sorted(keys)
 
 
-def _serving(deployment: Deployment, state: FleetState, active: int) -> tuple[Share, ...]:
+def _serving(
+    deployment: Deployment, state: FleetState, ready: Mapping[int, int], active: int
+) -> tuple[Share, ...]:
     wanted = shares(deployment.traffic, state.aliases[deployment.model_id])
     replicas = deployment.replicas_wanted(active)
     needed = max(1, min(replicas, active)) if replicas else 0
-    ready = ready_counts(deployment.model_id, state.workers)
     return next_serving(deployment.serving, wanted, ready, needed)
 
 
-def _last_use(demand: Demand, state: FleetState) -> datetime:
-    """When somebody last asked for the Version or called it."""
-    slots = [worker.slot(demand.key) for worker in state.workers]
-    calls = [slot.call_time for slot in slots if slot is not None and slot.call_time is not None]
-    return max([demand.demand_time, *calls])
-
-
-def _is_live(demand: Demand, state: FleetState, now: datetime, demand_idle_s: float) -> bool:
-    """Whether it was used lately, and still is there to be served."""
-    deployed = any(deployment.model_id == demand.model_id for deployment in state.deployments)
-    if not deployed or demand.key not in state.size_bytes:
-        return False
-    return now - _last_use(demand, state) <= timedelta(seconds=demand_idle_s)
+def _last_uses(state: FleetState) -> dict[VersionKey, datetime]:
+    """When somebody last asked for each Version in demand that still is there to be served, or called it."""
+    deployed = {deployment.model_id for deployment in state.deployments}
+    uses = {
+        demand.key: demand.demand_time
+        for demand in state.demands
+        if demand.model_id in deployed and demand.key in state.size_bytes
+    }
+    for slot in (slot for worker in state.workers for slot in worker.slots):
+        if slot.call_time is not None and slot.key in uses:
+            uses[slot.key] = max(uses[slot.key], slot.call_time)
+    return uses
 
 
 def _wanted(
     state: FleetState,
     serving: Mapping[str, tuple[Share, ...]],
-    demands: Sequence[Demand],
+    demands: Mapping[VersionKey, datetime],
     active: int,
 ) -> list[Wanted]:
     found: dict[VersionKey, Wanted] = {}
@@ -126,8 +128,8 @@ def _wanted(
             want((deployment.model_id, share.version_id), replicas, SERVING, rank)
         for share in shares(deployment.traffic, state.aliases[deployment.model_id]):
             want((deployment.model_id, share.version_id), replicas, INCOMING, rank)
-    for demand in demands:
-        want(demand.key, 1, DEMANDED, -_last_use(demand, state).timestamp())
+    for key, last_use in demands.items():
+        want(key, 1, DEMANDED, -last_use.timestamp())
     return list(found.values())
 
 
