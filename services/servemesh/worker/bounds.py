@@ -21,6 +21,7 @@ def batch_policy(settings: Settings) -> BatchPolicy:
         linger_s=settings.linger_s,
         queue_rows_max=settings.queue_rows_max,
         queue_bytes_max=settings.queue_bytes_max,
+        queue_wait_s_max=settings.queue_wait_s_max,
         executions=settings.instances,
         inline_s_max=settings.inline_s_max,
     )

@@ -38,6 +38,7 @@ class Caller:
     is_bad: bool
     waits: bool = False
     has_started: bool = False
+    arrived_s: float = 0.0
     outcomes: list[object] = field(default_factory=list)
 
     @property
@@ -79,13 +80,22 @@ class Watch:
             assert caller.expires_s > now_s, f"{caller.number} runs after its time"
         assert len(batch) == 1 or sum(caller.places for caller in batch) <= self.rows_max, "too many rows"
         assert len({caller.width for caller in batch}) == 1, "rows of different shapes"
-        alive = [caller for caller in self.waiting() if caller.expires_s > now_s]
+        alive = [
+            caller
+            for caller in self.waiting()
+            if caller.expires_s > now_s and (caller in batch or not self._may_be_displaced(caller))
+        ]
         first = min(alive, key=lambda caller: (caller.rank, caller.number))
         assert first in batch, f"{first.number} came first, {numbers} run"
         for caller in batch:
             passed = [other for other in alive if other.key == caller.key and other.number < caller.number]
             assert all(other in batch for other in passed), f"{caller.number} overtakes"
             caller.waits, caller.has_started = False, True
+
+    def _may_be_displaced(self, caller: Caller) -> bool:
+        """Whether one of higher priority has come in this very moment: the caller may not know of its fate yet."""
+        later = self.callers[caller.number + 1 :]
+        return any(other.rank < caller.rank and other.arrived_s == self.loop.time() for other in later)
 
     def bounds(self, batcher: Batcher) -> None:
         """Nothing is over its bound. A caller that was refused in this very moment may not know it yet."""
@@ -191,7 +201,7 @@ def _caller(history: History, number: int, rows_max: int) -> Caller:
 
 async def _call(watch: Watch, batcher: Batcher, caller: Caller) -> None:
     array = np.full((caller.rows, caller.width), caller.number, np.float32)
-    caller.waits = not watch.is_leaving
+    caller.waits, caller.arrived_s = not watch.is_leaving, watch.loop.time()
     watch.history.tell("arrives", caller.number, "rows", caller.rows, "rank", caller.rank)
     try:
         (answer,) = await batcher.infer(
@@ -223,6 +233,9 @@ def _check_refusal(watch: Watch, caller: Caller, error: ServemeshError) -> None:
         case ExpiredError():
             assert not started, "expired while it ran"
             assert caller.expires_s <= watch.loop.time(), "expired too early"
+        case OverloadedError(reason="DISPLACED"):
+            assert not started, "displaced while it ran"
+            assert any(other.rank < caller.rank for other in watch.callers[caller.number + 1 :]), "by nobody"
         case OverloadedError():
             assert watch.is_full_for(caller), "refused although there was room"
         case UnavailableError():

@@ -50,6 +50,41 @@ def test_a_higher_priority_runs_first_and_takes_others_of_its_shape_along() -> N
     assert PRIORITY_DEFAULT > 1
 
 
+def test_a_call_of_high_priority_takes_the_place_of_the_newest_of_low_priority() -> None:
+    room = a_room(queue_rows_max=3)
+    first, second, third = (a_ticket(priority=priority) for priority in (0, 9, 9))
+    for ticket in (first, second, third):
+        room.add(ticket)
+    urgent = a_ticket(priority=1, rows=2)
+    assert room.add(urgent) == [third, second]
+    assert room.take(0, 8)[0] == [urgent, first]
+
+
+def test_nobody_is_sent_away_for_a_call_that_finds_no_room_all_the_same() -> None:
+    room = a_room(queue_rows_max=3)
+    equal, lower = a_ticket(rows=2, priority=1), a_ticket(priority=9)
+    room.add(equal)
+    room.add(lower)
+    with pytest.raises(OverloadedError):
+        room.add(a_ticket(rows=2, priority=1))
+    assert room.take(0, 8)[0] == [equal, lower]
+
+
+def test_no_more_calls_wait_while_those_before_them_wait_too_long() -> None:
+    room = WaitingRoom[Ticket](BatchPolicy(queue_wait_s_max=4.0))
+    room.add(a_ticket(), 0.0)
+    room.add(a_ticket(), 0.0)
+    room.add(a_ticket(), 5.0)  # a run may take long: these two have not been passed over
+    room.take(5.0, rows_max=1)
+    with pytest.raises(OverloadedError) as refused:
+        room.add(a_ticket(), 5.1)
+    assert refused.value.metadata["unit"] == "seconds"
+    room.add(a_ticket(priority=1), 5.1)  # nobody before it waits
+    for _ in range(2):
+        room.take(5.2, rows_max=1)
+    room.add(a_ticket(), 5.3)
+
+
 def test_a_call_whose_time_is_over_never_runs() -> None:
     room = a_room()
     dead, alive = a_ticket(expires_s=1.0), a_ticket(expires_s=3.0)
@@ -95,9 +130,12 @@ def test_in_any_history_every_call_runs_once_expires_once_or_leaves(seed: int) -
                     size_bytes=chance.randint(0, 30),
                 )
                 try:
-                    room.add(ticket)
+                    making_room = room.add(ticket, now_s)
                 except OverloadedError:
                     continue
+                for other in making_room:
+                    assert other.rank > ticket.rank
+                    waiting.remove(other)
                 waiting.append(ticket)
             case "leave" if waiting:
                 ticket = waiting.pop(chance.randrange(len(waiting)))

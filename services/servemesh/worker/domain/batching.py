@@ -18,13 +18,15 @@ class BatchPolicy:
     """How the calls of one slot are put together, and how many may wait.
 
     `rows_max` 1 means that calls run one at a time, whole. `executions` runs go on side by side. Runs known to
-    take `inline_s_max` at most are made on the event loop; 0 for none.
+    take `inline_s_max` at most are made on the event loop; 0 for none. While a call has waited `queue_wait_s_max`
+    that the latest run did not take along, no further ones of its priority wait; 0 for no such bound.
     """
 
     rows_max: int = 64
     linger_s: float = 0.0
     queue_rows_max: int = 4096
     queue_bytes_max: int = 256 << 20
+    queue_wait_s_max: float = 4.0
     executions: int = 1
     inline_s_max: float = 0.0005
 
@@ -32,7 +34,17 @@ class BatchPolicy:
 class Ticket:
     """A call's place in the waiting room. Only calls with equal `key` can run together."""
 
-    __slots__ = ("expires_s", "key", "places", "rank", "rows", "sequence", "size_bytes")
+    __slots__ = (
+        "arrived_s",
+        "expires_s",
+        "key",
+        "places",
+        "rank",
+        "rows",
+        "runs_before",
+        "sequence",
+        "size_bytes",
+    )
 
     def __init__(self, *, key: Hashable, rows: int, size_bytes: int, priority: int, expires_s: float) -> None:
         self.key = key
@@ -42,6 +54,8 @@ class Ticket:
         self.rank = priority or PRIORITY_DEFAULT
         self.expires_s = expires_s
         self.sequence = 0
+        self.arrived_s = 0.0
+        self.runs_before = 0
 
 
 TicketT = TypeVar("TicketT", bound=Ticket)
@@ -54,6 +68,7 @@ class WaitingRoom(Generic[TicketT]):
         self._policy = policy
         self._lanes: dict[tuple[int, Hashable], OrderedDict[int, TicketT]] = {}
         self._sequence = 0
+        self._runs = 0
         self.rows = 0
         self.size_bytes = 0
 
@@ -65,22 +80,26 @@ class WaitingRoom(Generic[TicketT]):
         """How many calls wait. Another thread may ask, and gets a number of about now."""
         return sum(len(lane) for lane in list(self._lanes.values()))
 
-    def add(self, ticket: TicketT) -> None:
-        """Let a call wait. OverloadedError if rows or bytes would exceed the policy's bounds."""
-        policy = self._policy
-        if self.rows + ticket.places > policy.queue_rows_max:
-            raise _overloaded("rows", self.rows, policy.queue_rows_max)
-        # One call may always wait, however large: the message limit bounds it.
-        if self.rows and self.size_bytes + ticket.size_bytes > policy.queue_bytes_max:
-            raise _overloaded("bytes", self.size_bytes, policy.queue_bytes_max)
+    def add(self, ticket: TicketT, now_s: float = 0.0) -> list[TicketT]:
+        """Let a call wait; return those that make room for it: the newest of lower priority.
+
+        OverloadedError if rows or bytes would exceed the policy's bounds all the same, or if calls that come
+        before it wait too long already.
+        """
+        if self._lanes:
+            self._check_wait(ticket, now_s)
+        displaced = [] if self._has_room(ticket, self.rows, self.size_bytes) else self._displaced_by(ticket)
+        for other in displaced:
+            self.remove(other)
         self._sequence += 1
-        ticket.sequence = self._sequence
+        ticket.sequence, ticket.arrived_s, ticket.runs_before = self._sequence, now_s, self._runs
         lane = self._lanes.get((ticket.rank, ticket.key))
         if lane is None:
             lane = self._lanes[ticket.rank, ticket.key] = OrderedDict()
         lane[ticket.sequence] = ticket
         self.rows += ticket.places
         self.size_bytes += ticket.size_bytes
+        return displaced
 
     def remove(self, ticket: TicketT) -> bool:
         """Let a call go that no longer wants an answer; False if it does not wait here."""
@@ -96,12 +115,13 @@ class WaitingRoom(Generic[TicketT]):
         The call that came first among those of the highest priority decides the key; the batch is filled with
         calls of that key by priority, then by arrival, up to `rows_max`.
         """
+        self._runs += 1
         batch: list[TicketT] = []
         expired: list[TicketT] = []
         while self._lanes and not batch:
             first = self._first_lane()
             room = self._fill(first, rows_max, now_s, batch, expired)
-            if batch and len(self._lanes) > 1:
+            if batch and room > 0 and self._lanes:
                 for lane in sorted(lane for lane in self._lanes if lane[1] == first[1] and lane != first):
                     room = self._fill(lane, room, now_s, batch, expired)
         return batch, expired
@@ -112,6 +132,40 @@ class WaitingRoom(Generic[TicketT]):
         self._lanes.clear()
         self.rows = self.size_bytes = 0
         return tickets
+
+    def _check_wait(self, ticket: TicketT, now_s: float) -> None:
+        limit_s = self._policy.queue_wait_s_max
+        if not limit_s:
+            return
+        for (rank, _), lane in self._lanes.items():
+            first = next(iter(lane.values()))
+            waited_s = now_s - first.arrived_s
+            if rank <= ticket.rank and waited_s > limit_s and first.runs_before < self._runs:
+                raise _overloaded("seconds", round(waited_s, 1), limit_s)
+
+    def _has_room(self, ticket: TicketT, rows: int, size_bytes: int) -> bool:
+        if rows + ticket.places > self._policy.queue_rows_max:
+            return False
+        # One call may always wait, however large: the message limit bounds it.
+        return not rows or size_bytes + ticket.size_bytes <= self._policy.queue_bytes_max
+
+    def _displaced_by(self, ticket: TicketT) -> list[TicketT]:
+        """Return whom to send away so that a call can wait; OverloadedError if that does not suffice."""
+        lower = [
+            other for lane in self._lanes.values() for other in lane.values() if other.rank > ticket.rank
+        ]
+        lower.sort(key=lambda other: (other.rank, other.sequence))
+        rows, size_bytes, displaced = self.rows, self.size_bytes, []
+        while not self._has_room(ticket, rows, size_bytes):
+            if not lower:
+                policy = self._policy
+                if self.rows + ticket.places > policy.queue_rows_max:
+                    raise _overloaded("rows", self.rows, policy.queue_rows_max)
+                raise _overloaded("bytes", self.size_bytes, policy.queue_bytes_max)
+            displaced.append(lower.pop())
+            rows -= displaced[-1].places
+            size_bytes -= displaced[-1].size_bytes
+        return displaced
 
     def _first_lane(self) -> tuple[int, Hashable]:
         if len(self._lanes) == 1:
@@ -150,9 +204,14 @@ class WaitingRoom(Generic[TicketT]):
             del self._lanes[ticket.rank, ticket.key]
 
 
-def _overloaded(what: str, waiting: int, limit: int) -> OverloadedError:
+def displaced() -> OverloadedError:
+    """Return the error for a call that made room for one of higher priority."""
+    return OverloadedError("a call of higher priority has taken the place of this one", reason="DISPLACED")
+
+
+def _overloaded(what: str, waiting: float, limit: float) -> OverloadedError:
     return OverloadedError(
-        f"Exceeds maximum queue size: {waiting} {what} wait, at most {limit} may",
+        f"Exceeds maximum queue size: {waiting:g} {what} wait, at most {limit:g} may",
         reason="QUEUE_FULL",
         waiting=waiting,
         limit=limit,

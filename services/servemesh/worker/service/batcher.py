@@ -12,7 +12,7 @@ from typing import Self
 
 from servemesh.errors import OverloadedError
 from servemesh.observe import traces
-from servemesh.worker.domain.batching import BatchPolicy, WaitingRoom
+from servemesh.worker.domain.batching import BatchPolicy, WaitingRoom, displaced
 from servemesh.worker.domain.pace import Pace
 from servemesh.worker.domain.signature import Signature
 from servemesh.worker.service import batch_spans
@@ -139,7 +139,7 @@ class Batcher:
         """Return the outputs for these inputs, which are in the order of the signature and fit it.
 
         `expires_s` is on the event loop's clock. ExpiredError if the run has not begun by then, OverloadedError
-        if too much waits already, UnavailableError once the batcher drains.
+        if too much waits already or calls of higher priority need the room, UnavailableError once the batcher drains.
         """
         if not self._is_open:
             raise leaving()
@@ -155,10 +155,13 @@ class Batcher:
         call.future = self._loop.create_future()
         call.span = traces.recorded()
         try:
-            self._room.add(call)
+            making_room = self._room.add(call, self._loop.time())
         except OverloadedError:
             self._statistics.fail.add(0)
             raise
+        for other in making_room:
+            self._statistics.fail.add(call.arrived_ns - other.arrived_ns)
+            other.fail(displaced())
         self._idle.clear()
         self._wake()
         try:
