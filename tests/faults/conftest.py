@@ -13,6 +13,7 @@ from servemesh.client import Client
 from tests.harness import models
 from tests.harness.faults import FaultMesh
 from tests.harness.marks import Marks
+from tests.harness.otlp_collector import running_collector
 from tests.harness.processes import Child
 from tests.harness.steady_load import SteadyLoad
 
@@ -59,15 +60,18 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def fault_mesh(tmp_path_factory: pytest.TempPathFactory, net: Path) -> Iterator[FaultMesh]:
     """A mesh that serves `net` on every worker. Tests break it, and wait until it has healed."""
-    os.environ.update(SETTINGS)
-    with DemoMesh(tmp_path_factory.mktemp("fault-mesh"), workers=WORKERS) as mesh:
-        for name in SETTINGS:
-            del os.environ[name]
-        Child.shared_pids.add(mesh.pid)
-        with Client(mesh.address) as client:
-            client.push(MODEL, net)
-            client.deploy(MODEL, replicas=WORKERS, wait_s=DEPLOY_S)
-        yield FaultMesh(mesh)
+    folder = tmp_path_factory.mktemp("fault-mesh")
+    with running_collector(folder) as collector:
+        settings = SETTINGS | {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint}
+        os.environ.update(settings)
+        with DemoMesh(folder / "data", workers=WORKERS) as mesh:
+            for name in settings:
+                del os.environ[name]
+            Child.shared_pids.add(mesh.pid)
+            with Client(mesh.address) as client:
+                client.push(MODEL, net)
+                client.deploy(MODEL, replicas=WORKERS, wait_s=DEPLOY_S)
+            yield FaultMesh(mesh, collector_pid=collector.pid)
 
 
 @pytest.fixture

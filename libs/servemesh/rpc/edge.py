@@ -115,7 +115,7 @@ async def _refuse(context: Any, error: Exception | asyncio.CancelledError, pushb
         # Nobody would answer the client otherwise, and it would wait until its deadline.
         error = errors.UnavailableError("the call was interrupted here; send it again", reason="INTERRUPTED")
     status = to_status(error, pushback=pushback)
-    if status.code in ALARMING and _is_meant(error) and _was_chosen(context):
+    if (status.code in ALARMING or _is_for_later(error)) and _is_meant(error) and _was_chosen(context):
         trailers = (*status.trailing_metadata, (STATUS_KEY, str(status.code.value[0])))
         status = status._replace(code=CALM, trailing_metadata=trailers)
     await context.abort_with_status(status)
@@ -124,6 +124,11 @@ async def _refuse(context: Any, error: Exception | asyncio.CancelledError, pushb
 
 def _is_meant(error: BaseException) -> bool:
     return isinstance(error, (ServemeshError, grpc.aio.AioRpcError))
+
+
+def _is_for_later(error: BaseException) -> bool:
+    """Whether the caller is to come back after a while, because nobody else can answer either."""
+    return isinstance(error, errors.UnavailableError) and bool(error.retry_after_s)
 
 
 def _was_chosen(context: Any) -> bool:
