@@ -25,7 +25,10 @@ class OipWorker:
         self.name = name
         self.address = ""
         self.calls = 0
+        self.ends: grpc.StatusCode | None = None  # of every call, instead of an answer
+        self.takes_s = 0.0  # for every call, one after the other
         self.health = Health()
+        self._turn = asyncio.Lock()
         self.release = asyncio.Event()  # a call whose id is "wait" is answered once this is set
         self.waiting = asyncio.Event()  # such a call has come
         self._server = grpc.aio.server(options=server_options(Limits(message_bytes_max=128 << 20)))
@@ -55,6 +58,11 @@ class OipWorker:
     async def _infer(self, content: bytes, context: Any) -> bytes:
         self.calls += 1
         request = pb.ModelInferRequest.FromString(content)
+        if self.ends is not None:
+            await context.abort(self.ends, "as asked")
+        if self.takes_s:
+            async with self._turn:
+                await asyncio.sleep(self.takes_s)
         if request.id == "wait":
             self.waiting.set()
             await self.release.wait()

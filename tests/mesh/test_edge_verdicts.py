@@ -119,6 +119,22 @@ async def test_a_worker_that_cannot_work_costs_no_caller_anything_and_gets_no_mo
         assert await asyncio.to_thread(edge.envoy.stat, EJECTIONS) >= 1
 
 
+@pytest.mark.parametrize("code", ["UNKNOWN", "RESOURCE_EXHAUSTED", "INTERNAL", "UNAVAILABLE"])
+async def test_something_else_that_answers_every_call_with_a_bare_status_gets_no_more_calls(
+    tmp_path: Path, code: str
+) -> None:
+    async with (
+        oip_worker("bad") as bad,
+        oip_worker("good") as good,
+        running_edge(tmp_path) as edge,
+    ):
+        bad.ends = grpc.StatusCode[code]
+        await edge.publish([holding(worker, models=["iris"]) for worker in (bad, good)])
+        await edge.until_healthy(3)
+        assert await outcomes(edge) == {"good": CALLS}
+        assert bad.calls <= CALLS // 4
+
+
 @pytest.mark.parametrize("timeout_ms", [3, 50])
 async def test_calls_that_cannot_be_in_time_take_no_worker_from_others(
     tmp_path: Path, backend: Backend, timeout_ms: int

@@ -7,6 +7,7 @@ from servemesh.rpc.limits import Limits
 Options = list[tuple[str, int]]
 
 STREAMS_MAX = 20_000  # a burst above it would meet RST_STREAM on a fresh connection
+MESSAGE_MARGIN_BYTES = 2 << 20  # more than the edge lets pass above the bound
 PENDING_MAX = 20_000  # above 1,000, the default, core drops calls at random
 
 
@@ -14,7 +15,8 @@ def server_options(limits: Limits) -> Options:
     """Return what a server is started with."""
     return [
         ("grpc.so_reuseport", 0),  # else two servers share a taken port without a word
-        ("grpc.max_receive_message_length", limits.message_bytes_max),
+        # Somewhat more than the bound, which we keep ourselves: see below.
+        ("grpc.max_receive_message_length", limits.message_bytes_max + MESSAGE_MARGIN_BYTES),
         ("grpc.max_send_message_length", limits.message_bytes_max),
         # Four times the bound, which we keep ourselves: the transports answer with codes of their own.
         ("grpc.max_metadata_size", 4 * limits.metadata_bytes_max),

@@ -57,7 +57,7 @@ class Registration:
 
     def _wrapped(self, method: str, handler: Any, *, counted: bool) -> Any:
         layers, encode = self._layers, handler.response_serializer
-        parse = _parser(handler.request_deserializer)
+        parse = _parser(handler.request_deserializer, layers.limits.message_bytes_max)
         requests = _parsed_stream(parse) if handler.request_streaming else parse
         kind = _Kind(handler.request_streaming, handler.response_streaming)
         inner = getattr(handler, kind.attribute)
@@ -137,8 +137,15 @@ def _streaming(handler: Any, parse: Any, encode: Any, layers: Layers, *, counted
     return call
 
 
-def _parser(parse: Parse | None) -> Parse:
+def _parser(parse: Parse | None, size_bytes_max: int) -> Parse:
     def parsed(payload: bytes) -> Any:
+        if len(payload) > size_bytes_max:
+            raise OverloadedError(
+                f"the message is larger than the limit of {size_bytes_max} bytes",
+                reason="MESSAGE_TOO_LARGE",
+                retry_after_s=None,
+                limit_bytes=size_bytes_max,
+            )
         try:
             return parse(payload) if parse else payload
         except Exception as error:

@@ -11,6 +11,7 @@ from google.protobuf import struct_pb2
 
 from servemesh.gateway.adapters import xds_values as xds
 from servemesh.gateway.adapters.xds_outliers import outlier_detection
+from servemesh.gateway.adapters.xds_verdicts import reading_filters
 from servemesh.gateway.domain.snapshot.policy import EdgePolicy
 from servemesh.gateway.domain.snapshot.values import Address, Collector, Endpoint, Snapshot
 
@@ -61,7 +62,9 @@ def _workers(policy: EdgePolicy) -> cluster_pb2.Cluster:
         # An endpoint that the gateway took out is gone, healthy or not; its calls are finished.
         ignore_health_on_host_removal=True,
         typed_extension_protocol_options=xds.http2_upstream(
-            ping_interval_s=health.ping_interval_s, ping_timeout_s=health.ping_timeout_s
+            ping_interval_s=health.ping_interval_s,
+            ping_timeout_s=health.ping_timeout_s,
+            filters=reading_filters(),
         ),
     )
     # In a small mesh Envoy's panic mode sends calls to the dead; its merge window keeps news waiting.

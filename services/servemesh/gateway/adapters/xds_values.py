@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from envoy.config.core.v3 import address_pb2
+from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as hcm_pb2
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 from google.protobuf import any_pb2, duration_pb2, wrappers_pb2
 from google.protobuf.message import Message
@@ -49,13 +52,21 @@ def socket_address(address: Address) -> address_pb2.Address:
 
 
 def http2_upstream(
-    *, ping_interval_s: float, ping_timeout_s: float, window_bytes: int = 8 << 20
+    *,
+    ping_interval_s: float,
+    ping_timeout_s: float,
+    window_bytes: int = 8 << 20,
+    filters: Iterable[hcm_pb2.HttpFilter] = (),
 ) -> dict[str, any_pb2.Any]:
-    """Return what makes a cluster speak HTTP/2, with pings that find a peer which has stopped."""
+    """Return what makes a cluster speak HTTP/2, with pings that find a peer which has stopped.
+
+    What it sends and answers goes through `filters`, of which the last one must be the codec, if there are any.
+    """
     options = http_protocol_options_pb2.HttpProtocolOptions()
     http2 = options.explicit_http_config.http2_protocol_options
     http2.connection_keepalive.interval.CopyFrom(seconds(ping_interval_s))
     http2.connection_keepalive.timeout.CopyFrom(seconds(ping_timeout_s))
     http2.initial_stream_window_size.value = window_bytes
     http2.initial_connection_window_size.value = 2 * window_bytes
+    options.http_filters.extend(filters)
     return {HTTP_PROTOCOL_OPTIONS: packed(options)}
