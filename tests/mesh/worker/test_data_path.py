@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from servemesh.api.oip.v2 import inference_pb2 as pb
+from servemesh.api.worker.v1 import worker_pb2, worker_pb2_grpc
 from servemesh.errors import ExpiredError, InvalidError, MissingError, UnsupportedError
 from servemesh.rpc.server import Backend
 from servemesh.rpc.statuses import from_rpc_error
@@ -198,6 +199,26 @@ async def test_streams_keep_order_and_survive_a_bad_request(worker: WorkerServer
     with pytest.raises(grpc.aio.AioRpcError) as failure:
         _ = [answer async for answer in ended]
     assert failure.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_many_requests_in_one_call_are_answered_in_order_with_errors_in_their_places(
+    worker: WorkerServer,
+) -> None:
+    sent = [a_request("mlp", x=ROW) for _ in range(5)]
+    for n, request in enumerate(sent):
+        request.id = str(n)
+    sent[2].model_name = "nope"
+    contents = [request.SerializeToString() for request in sent]
+    contents[3] = b"\xff"
+    call = worker_pb2_grpc.WorkerServiceStub(worker.channel).InferMany(
+        worker_pb2.InferManyRequest(requests=contents), timeout=TIMEOUT_S
+    )
+    messages = [message async for message in call]
+    answers = [
+        pb.ModelStreamInferResponse.FromString(answer) for message in messages for answer in message.responses
+    ]
+    assert [answer.infer_response.id for answer in answers] == ["0", "1", "2", "", "4"]
+    assert [bool(answer.error_message) for answer in answers] == [False, False, True, True, False]
 
 
 async def test_metadata_and_configuration_agree(worker: WorkerServer) -> None:

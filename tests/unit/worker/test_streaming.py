@@ -9,7 +9,7 @@ from contextlib import aclosing
 import pytest
 
 from servemesh.errors import InvalidError
-from servemesh.worker.service.streaming import in_order
+from servemesh.worker.service.streaming import in_order, together
 
 
 async def requests(*values: int, error: Exception | None = None) -> AsyncIterator[int]:
@@ -103,3 +103,35 @@ async def test_a_caller_who_leaves_cancels_what_is_worked_on() -> None:
             assert await anext(answers) == 1
             await begun.wait()
         assert cancelled.is_set()
+
+
+async def test_answers_that_are_ready_together_come_together_and_do_not_wait_for_later_ones() -> None:
+    go = asyncio.Event()
+
+    async def answered(value: int) -> int:
+        if value == 2:
+            await go.wait()
+        return value * 10
+
+    async with asyncio.timeout(5), aclosing(together([0, 1, 2, 3], answered)) as answers:
+        assert await anext(answers) == [0, 10]
+        go.set()
+        assert [several async for several in answers] == [[20, 30]]
+
+
+async def test_whoever_leaves_cancels_what_is_still_worked_on_together() -> None:
+    ended: list[int] = []
+
+    async def answered(value: int) -> int:
+        try:
+            if value:
+                await asyncio.Event().wait()
+        finally:
+            ended.append(value)
+        return value
+
+    async with asyncio.timeout(5):
+        answers = together([0, 1, 2], answered)
+        assert await anext(answers) == [0]
+        await answers.aclose()
+    assert sorted(ended) == [0, 1, 2]

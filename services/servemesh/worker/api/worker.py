@@ -6,12 +6,15 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from typing import Any
 
+from google.protobuf.message import DecodeError
+
 from servemesh import names
 from servemesh.api.oip.v2 import inference_pb2 as oip
 from servemesh.api.worker.v1 import worker_pb2 as pb
 from servemesh.api.worker.v1 import worker_pb2_grpc as pb_grpc
 from servemesh.errors import InvalidError
 from servemesh.worker.api.inference import streamed
+from servemesh.worker.api.responses import stream_error
 from servemesh.worker.service import streaming
 from servemesh.worker.service.catalog import Catalog
 from servemesh.worker.service.fleet_messages import slot_message
@@ -51,7 +54,12 @@ class WorkerApi(pb_grpc.WorkerServiceServicer):
                     yield pb.InferManyResponse(responses=responses)
 
     async def _answered(self, content: bytes) -> bytes:
-        answer = await streamed(self._inference, oip.ModelInferRequest.FromString(content))
+        try:
+            request = oip.ModelInferRequest.FromString(content)
+        except DecodeError:
+            error = InvalidError("one of the requests is not a ModelInferRequest", reason="MESSAGE_MALFORMED")
+            return stream_error(error, "").SerializeToString()
+        answer = await streamed(self._inference, request)
         return answer.SerializeToString()
 
     def register(self, server: Any) -> None:
