@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from servemesh import names
 from servemesh.registry.domain.deployments import Deployment, TrafficTarget, shares
 from servemesh.registry.domain.fleet import (
@@ -16,11 +18,12 @@ from servemesh.registry.domain.fleet import (
     Worker,
     WorkerState,
 )
-from servemesh.registry.domain.placement import Shortfall, affinity, estimated_bytes
+from servemesh.registry.domain.placement import Shortfall, estimated_bytes
 from servemesh.registry.domain.reconciling import Decision, FleetState, decided
+from servemesh.registry.domain.rendezvous import favourites
 from tests.harness.simulation import History, explore
 
-HISTORIES = 1_500
+HISTORIES = 2_500
 START = datetime(2026, 1, 1, tzinfo=UTC)
 MIB = 1 << 20
 SIZES = [1 * MIB, 50 * MIB, 200 * MIB]
@@ -256,9 +259,9 @@ class Registry:
 
 
 def placement(history: History) -> None:
-    affinity.cache_clear()
+    favourites.cache_clear()
     registry = Registry(history)
-    for _ in range(history.chance.randint(5, 40)):
+    for _ in range(history.chance.randint(4, 25)):
         registry.event()
         if history.happens(0.7):
             _settles(registry)
@@ -310,5 +313,6 @@ def _is_complete(registry: Registry) -> None:
             assert deployment.serving == wanted, f"{deployment.model_id} still serves {deployment.serving}"
 
 
+@pytest.mark.timeout(300)
 def test_placement_keeps_its_bounds_and_comes_to_rest() -> None:
     explore(placement, histories=HISTORIES)

@@ -6,14 +6,13 @@ room; a Version moves to a better place only by being READY there first.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import groupby
 
 from servemesh.registry.domain.fleet import SlotState, VersionKey, Worker, WorkerState
+from servemesh.registry.domain.rendezvous import favourites, liked
 
 OVERHEAD_FACTOR = 1.5
 OVERHEAD_BYTES = 64 * 1024 * 1024
@@ -92,13 +91,6 @@ def estimated_bytes(size_bytes: int) -> int:
     return int(size_bytes * OVERHEAD_FACTOR) + OVERHEAD_BYTES
 
 
-@lru_cache(maxsize=1 << 17)
-def affinity(worker_id: str, key: VersionKey) -> int:
-    """Rendezvous hash: how much this Version likes that Worker."""
-    digest = hashlib.blake2b(f"{worker_id} {key[0]}/{key[1]}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big")
-
-
 @dataclass(slots=True)
 class _Board:
     """The plan while it is being made. What is asked for each Version is looked up, not searched for."""
@@ -148,10 +140,7 @@ class _Board:
     def held(self, key: VersionKey) -> list[str]:
         """Takers that were assigned the Version and have not failed it, the best liked first."""
         holders = self.holders.get(key, ())
-        return self.liked(key, [w for w in holders if self.state(w, key) is not SlotState.FAILED])
-
-    def liked(self, key: VersionKey, workers: Sequence[str]) -> list[str]:
-        return sorted(workers, key=lambda worker: (-affinity(worker, key), worker))
+        return liked(key, [w for w in holders if self.state(w, key) is not SlotState.FAILED])
 
     def need_bytes(self, version: Wanted) -> int:
         return self.measured.get(version.key) or estimated_bytes(version.size_bytes)
@@ -202,8 +191,9 @@ def _fill(board: _Board, version: Wanted, failed_workers_max: int) -> None:
     if len(placed) >= version.replicas or len(failed) >= failed_workers_max or version.key in board.crashed:
         return
     free = [worker for worker in board.takers if worker not in placed and worker not in failed]
-    liked = board.liked(version.key, free)
-    for worker in sorted(liked, key=lambda worker: board.count[worker] >= board.fair_share):
+    for worker in sorted(
+        liked(version.key, free), key=lambda worker: board.count[worker] >= board.fair_share
+    ):
         if len(placed) >= version.replicas:
             return
         board.take(worker, version)
@@ -214,12 +204,12 @@ def _improve(board: _Board, version: Wanted) -> None:
     placed = board.placed[version.key]
     if not placed or len(placed) != version.replicas:
         return
-    relieved = board.liked(version.key, list(placed))[-1]
+    relieved = liked(version.key, placed)[-1]
     if board.count[relieved] <= board.fair_share:
         return
     failed = board.failed(version.key)
-    takers = [worker for worker in board.takers if worker not in failed]
-    for worker in board.liked(version.key, takers)[: version.replicas]:
+    takers = tuple(worker for worker in board.takers if worker not in failed)
+    for worker in favourites(version.key, takers, version.replicas):
         if worker not in placed and board.count[worker] < board.fair_share and board.take(worker, version):
             board.count[relieved] -= 1
             return
