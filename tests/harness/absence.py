@@ -8,6 +8,8 @@ from collections.abc import Callable
 from tests.harness.faults import HEAL_S, FaultMesh
 from tests.harness.waiting import blocking_until
 
+ANSWER_S = 0.5
+
 
 class Absence:
     """One absence of a worker as Envoy's counters of its endpoint show it, from the moment that this is made."""
@@ -49,6 +51,7 @@ class Absence:
         (sent, answered), self._counts = self._counts, self._mesh.counts_of(self._address)
         sent, answered = self._counts[0] - sent, self._counts[1] - answered
         self._sent_s += [time.monotonic()] * max(0, sent)
-        if answered > 0:  # what comes back to life answers the latest calls, not those before it went
-            del self._sent_s[-answered:]
+        if answered > 0:  # what is back answers the latest calls, or is about to
+            since_s = time.monotonic() - ANSWER_S
+            self._sent_s = [sent_s for sent_s in self._sent_s if sent_s < since_s]
         return answered > 0
