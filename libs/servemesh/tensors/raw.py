@@ -50,19 +50,28 @@ def _decode_bytes(data: bytes, elements: int, field: str) -> Array:
     # Each element takes 4 bytes at least, so that nothing larger than the message is allocated.
     if elements * _LENGTH.size > len(data):
         raise _wrong_length(field, f"at least {elements * _LENGTH.size}", len(data))
+    _check_lengths(data, elements, field)
     array = np.empty(elements, dtype=object)
     position = 0
     for index in range(elements):
+        start = position + _LENGTH.size
+        position = start + _LENGTH.unpack_from(data, position)[0]
+        array[index] = data[start:position]
+    return array
+
+
+def _check_lengths(data: bytes, elements: int, field: str) -> None:
+    """Walk over the elements before any is made: a million of them would be made in vain."""
+    position = 0
+    for _ in range(elements):
         start = position + _LENGTH.size
         if start > len(data):
             raise _wrong_length(field, f"at least {start}", len(data))
         position = start + _LENGTH.unpack_from(data, position)[0]
         if position > len(data):
             raise _wrong_length(field, f"at least {position}", len(data))
-        array[index] = data[start:position]
     if position != len(data):
         raise _wrong_length(field, position, len(data))
-    return array
 
 
 def _encoded_element(element: object) -> bytes:
