@@ -8,7 +8,7 @@ PYTEST := $(BIN)/pytest
 PYTESTS := $(PYTEST) --numprocesses 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock proto fmt lint test test-unit test-contract test-mesh test-faults test-e2e reliability simulate chaos demo up bench clean
+.PHONY: help setup lock proto fmt lint test test-unit test-contract test-mesh test-faults test-e2e reliability simulate chaos demo up bench scale clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,6 +82,9 @@ up: setup ## Start the local mesh and keep it until Ctrl-C
 
 bench: setup ## Measure the mesh beside Triton, MLServer and nginx and write docs/performance.md; QUICK=1 only prints
 	$(BIN)/python -m bench $(if $(QUICK),--quick)
+
+scale: setup ## Measure what a thousand workers cost gateway, Envoy and registry and write docs/performance.md
+	$(BIN)/python -m bench.scale
 
 clean: ## Remove everything that make has built
 	rm -rf $(VENV) gen .cache dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import datetime
-import os
-import platform
 import sys
 import tempfile
 import time
@@ -14,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from bench import page, plan, workloads
+from bench import machine, page, plan, workloads
 from bench.cold import ColdStart, cold_starts
 from bench.connection import CallError, answer_to
 from bench.peers.environments import MissingError
@@ -59,7 +56,7 @@ def _measured(*, quick: bool) -> Run:
         colds = _cold(ours, folder / "cold", QUICK_COLD_ROUNDS if quick else rounds)
         return Run(
             day=datetime.datetime.now(datetime.UTC).date().isoformat(),
-            machine=_machine(),
+            machine=machine.shape(),
             versions=[server.version for server in servers if server.version],
             rounds=seen,
             cold_starts=colds,
@@ -123,20 +120,6 @@ def _cold(ours: OurServers, folder: Path, rounds: int) -> list[ColdStart]:
         )
         colds.append(one)
     return colds
-
-
-def _machine() -> str:
-    model = platform.processor() or platform.machine()
-    with contextlib.suppress(OSError), open("/proc/cpuinfo") as lines:
-        model = next(
-            (line.partition(": ")[2].strip() for line in lines if line.startswith("model name")), model
-        )
-    memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
-    kernel = platform.release().partition("-")[0]
-    cores = len(os.sched_getaffinity(0))
-    return (
-        f"{cores} cores of {model}, {memory_gib:.0f} GiB, Linux {kernel}; client and servers share the cores"
-    )
 
 
 if __name__ == "__main__":
