@@ -21,7 +21,7 @@ FORMATS = [
     (b"ccopy_reg\n_reconstructor\np0\n(c", "Python pickle"),
     (b"(dp0\nS'a'\np1\n", "Python pickle"),
     (zlib.compress(b"\x80\x04\x95\x10\x00" + bytes(9_000)), "compressed Python pickle"),
-    (gzip.compress(b"\x80\x02}q\x00."), "compressed Python pickle"),
+    (gzip.compress(b"\x80\x02}q\x00.", mtime=0), "compressed Python pickle"),
     (HDF5, "HDF5"),
     (b"GGUF\x03\x00\x00\x00", "GGUF"),
     (b"\x1c\x00\x00\x00TFL3", "TensorFlow Lite"),
