@@ -37,6 +37,7 @@ def stream_limits(settings: Settings) -> StreamLimits:
         lanes_max=settings.stream_lanes_max,
         requests_max=settings.stream_requests_max,
         answers_max=settings.stream_answers_max,
+        answer_bytes_max=settings.stream_answer_bytes_max,
         attempts_max=settings.stream_attempts_max,
     )
 

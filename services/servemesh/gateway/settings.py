@@ -71,9 +71,9 @@ class Settings(BaseSettings):
     """A worker gets no calls after so many bad answers in a row."""
     hang_timeout_s: float = Field(default=1, gt=0, le=60)
     """A worker's connection that answers no HTTP/2 ping for so long is cut; its calls go elsewhere."""
-    eject_after_failures: int = Field(default=5, ge=1, le=1_000)
+    eject_after_failures: int = Field(default=3, ge=1, le=1_000)
     """A worker that fails so many calls in a row gets none for a while."""
-    ejection_s: float = Field(default=1, gt=0, le=300)
+    ejection_s: float = Field(default=2, gt=0, le=300)
     """That while, the first time; it grows with each further one."""
     ejection_s_max: float = Field(default=4, gt=0, le=3_600)
     """The longest such while."""
@@ -125,6 +125,8 @@ class Settings(BaseSettings):
     """Requests to one of them that are unanswered; more are not read yet."""
     stream_answers_max: int = Field(default=64, ge=1, le=10_000)
     """Answers that the client has not taken yet."""
+    stream_answer_bytes_max: int = Field(default=512 * 1024, ge=1024)
+    """Bytes of them, and of the answers that a worker is asked for together; a single one may be larger."""
     stream_attempts_max: int = Field(default=4, ge=1, le=100)
     """Workers tried for one request of a stream."""
 

@@ -12,15 +12,16 @@ from dataclasses import dataclass
 from servemesh.api.oip.v2 import inference_pb2 as pb
 from servemesh.errors import ServemeshError, UnavailableError
 from servemesh.gateway.service.activator import Activator
+from servemesh.gateway.service.answers import Answers
 from servemesh.gateway.service.ports import Workers
 from servemesh.rpc import stream_errors
-
-Answers = asyncio.Queue[pb.ModelStreamInferResponse | None]
 
 # A round costs both processes about as much as a call, however many requests are in it: requests gather while one
 # is on its way, but not for longer than this, or a slow model that can run several at once would not.
 GATHERING_S = 0.002
 ROUND_BYTES_MAX = 1 << 20  # unless a single request is larger
+# How large answers are taken to be before one has come: a worker keeps those of a whole round for a slow client.
+ANSWER_BYTES = 128 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class Lane:
         activator: Activator,
         workers: Workers,
         requests_max: int,
+        answer_bytes_max: int,
         attempts_max: int,
         chance: random.Random,
     ) -> None:
@@ -49,6 +51,8 @@ class Lane:
         self._answers = answers
         self._activator = activator
         self._workers = workers
+        self._answer_bytes_max = answer_bytes_max
+        self._answer_bytes = ANSWER_BYTES
         self._attempts_max = attempts_max
         self._chance = chance
         self._room = asyncio.Semaphore(requests_max)
@@ -86,10 +90,11 @@ class Lane:
             self._woken.clear()
             await self._woken.wait()
         requests: deque[Asked] = deque()
-        size_bytes = 0
+        size_bytes, answers_bytes = 0, 0
         while self._inbox:
             size_bytes += len(self._inbox[0].content)
-            if requests and size_bytes > ROUND_BYTES_MAX:
+            answers_bytes += self._answer_bytes
+            if requests and (size_bytes > ROUND_BYTES_MAX or answers_bytes > self._answer_bytes_max):
                 break
             requests.append(self._inbox.popleft())
         return requests
@@ -100,7 +105,7 @@ class Lane:
             async for several in answers:
                 await turn.wait()
                 for answer in several:
-                    await self._answers.put(answer)
+                    self._answer_bytes = await self._answers.put(answer)
                     self._room.release()
         next_turn.set()
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from servemesh.api.oip.v2 import inference_pb2 as pb
 from servemesh.errors import OverloadedError, ServemeshError
 from servemesh.gateway.service.activator import Activator
-from servemesh.gateway.service.lane import Answers, Asked, Lane, refusal
+from servemesh.gateway.service.answers import Answers
+from servemesh.gateway.service.lane import Asked, Lane, refusal
 from servemesh.gateway.service.ports import Workers
 
 
@@ -21,6 +22,7 @@ class StreamLimits:
     lanes_max: int = 64  # models and versions in one stream
     requests_max: int = 64  # requests of a lane that wait or are unanswered
     answers_max: int = 64  # answers that the client has not taken yet
+    answer_bytes_max: int = 512 << 10  # of them, and of those that are asked for together
     attempts_max: int = 4  # workers tried for one request
 
 
@@ -46,7 +48,8 @@ class Streams:
 
         Raises what `requests` raises: of what cannot be read, nobody knows which model it is for.
         """
-        answers: Answers = asyncio.Queue(self._limits.answers_max)
+        limits = self._limits
+        answers = Answers(answers_max=limits.answers_max, bytes_max=limits.answer_bytes_max)
         try:
             async with asyncio.TaskGroup() as group:
                 feeding = group.create_task(self._feed(requests, answers))
@@ -85,6 +88,7 @@ class Streams:
             activator=self._activator,
             workers=self._workers,
             requests_max=self._limits.requests_max,
+            answer_bytes_max=self._limits.answer_bytes_max,
             attempts_max=self._limits.attempts_max,
             chance=self._chance,
         )
