@@ -86,6 +86,7 @@ async def outcomes(edge: Edge, **options: Any) -> Counter[str]:
         errors.ExpiredError("too late", reason="QUEUE_TIMEOUT"),
         errors.UnsupportedError("not offered here"),
         errors.DamagedError("other bytes"),
+        errors.UnavailableError("nobody is there", reason="NO_WORKERS", retry_after_s=0.5),
     ],
     ids=lambda error: error.reason,
 )
@@ -101,7 +102,7 @@ async def test_what_is_meant_for_the_caller_is_told_as_it_is_and_not_held_agains
     got = from_rpc_error(told)
     assert (type(got), got.reason, got.message) == (type(error), error.reason, error.message)
     keys = {key for key, _ in told.trailing_metadata() or ()}
-    assert ("grpc-retry-pushback-ms" in keys) == isinstance(error, errors.OverloadedError)
+    assert ("grpc-retry-pushback-ms" in keys) == (error.retry_after_s is not None)
     assert not any(key.startswith("x-servemesh") for key in keys)
 
 

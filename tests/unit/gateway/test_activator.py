@@ -118,8 +118,9 @@ async def test_a_model_that_failed_everywhere_is_refused_with_the_reason():
     failed = a_slot(state=SlotState.FAILED, reason="ARTIFACT_DAMAGED", message="its bytes are damaged")
     fleet = FleetTable(a_worker("worker-1", failed))
     activator = an_activator(fleet, MemoryWorkers(fleet), MemoryCatalog(DIGITS))
-    with pytest.raises(UnavailableError, match="not at ready state: its bytes are damaged"):
+    with pytest.raises(UnavailableError, match="not at ready state: its bytes are damaged") as refused:
         await activator.holdings("digits", "")
+    assert refused.value.retry_after_s  # else Envoy would hold the answer against the gateway
 
 
 async def test_more_waiting_calls_than_allowed_are_refused():

@@ -121,7 +121,7 @@ class Activator:
         now = asyncio.get_running_loop().time()
         wish = activation.wish(fleet, *key)
         if wish.hopeless:
-            raise oip.not_ready(*key, wish.hopeless)
+            raise self._for_later(oip.not_ready(*key, wish.hopeless))
         is_asked = now - self._asked_s.get(key, float("-inf")) < self._limits.ask_interval_s
         refusal = self._refusals.get(key)
         if wish.is_unheard_of and refusal is not None and (is_asked or refusal.until_s > now):
@@ -140,9 +140,9 @@ class Activator:
         except MissingError:
             error: ServemeshError = oip.unknown_model(*key)
         except UnavailableError as unavailable:
+            error = self._for_later(unavailable)
             if unavailable.reason != NO_WORKERS:
                 raise
-            error = unavailable
         else:
             self._refusals.pop(key, None)
             return
@@ -160,6 +160,11 @@ class Activator:
         except (MissingError, UnavailableError, ExpiredError):
             # The worker has changed its mind, died, or is at it for longer: the fleet will say so, look again.
             return
+
+    def _for_later(self, error: UnavailableError) -> UnavailableError:
+        """Say in `error` when to come back: Envoy then neither tries it elsewhere nor holds it against us."""
+        error.retry_after_s = error.retry_after_s or self._limits.ask_interval_s
+        return error
 
     def _remember(self, key: Key, error: ServemeshError) -> None:
         until_s = asyncio.get_running_loop().time() + self._limits.unknown_ttl_s
