@@ -70,7 +70,7 @@ class Hostile:
 
 
 @pytest.fixture
-def hostile(fault_mesh: FaultMesh, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+def hostile(fault_mesh: FaultMesh, tmp_path: Path) -> Callable[..., Any]:
     """Deploys a hostile model on one worker for the length of a block."""
 
     @contextmanager
@@ -101,7 +101,7 @@ def given_up(
     before = hostile.restarts
     others = {name: process["restarts"] for name, process in hostile.mesh.processes.items()}
     others.pop(hostile.worker)
-    back_s = []
+    back_s: list[float] = []
     with load.unharmed_by(f"{what} of {hostile.worker}"):
         until_s = time.monotonic() + GIVEN_UP_S
         while not hostile.reason and len(back_s) < deaths_max and time.monotonic() < until_s:
@@ -131,11 +131,12 @@ def given_up(
 
 
 def _harmless(name: str) -> dict[str, np.ndarray[Any, Any]]:
-    return {
+    inputs: dict[str, dict[str, np.ndarray[Any, Any]]] = {
         "crashing": {"x": np.array([6], np.int32), "by": np.array([2], np.int32)},
         "unstoppable": {"boxes": np.array(1, np.int64)},
         "greedy": {"size": np.array([1], np.int64)},
-    }[name]
+    }
+    return inputs[name]
 
 
 @pytest.mark.timeout(150)

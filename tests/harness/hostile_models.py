@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import onnx
+from numpy.typing import ArrayLike
 from onnx import TensorProto, helper, numpy_helper
 
 CRASHING = (np.array([-(2**31)], np.int32), np.array([-1], np.int32))
@@ -36,7 +39,7 @@ def unstoppable() -> onnx.ModelProto:
         helper.make_node("NonMaxSuppression", ["corners", "scores", "most", "overlap"], ["selected"]),
         helper.make_node("Shape", ["selected"], ["shape"]),
     ]
-    constants = {
+    constants: dict[str, ArrayLike] = {
         "zero": np.int64(0),
         "one": np.int64(1),
         "first": np.array([0], np.int64),
@@ -78,7 +81,7 @@ def _model(
     nodes: list[onnx.NodeProto],
     inputs: list[onnx.ValueInfoProto],
     outputs: list[onnx.ValueInfoProto],
-    constants: dict[str, np.ndarray | np.generic] | None = None,
+    constants: Mapping[str, ArrayLike] | None = None,
 ) -> onnx.ModelProto:
     values = [numpy_helper.from_array(np.asarray(value), name) for name, value in (constants or {}).items()]
     graph = helper.make_graph(nodes, "hostile", inputs, outputs, values)

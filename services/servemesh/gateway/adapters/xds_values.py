@@ -20,6 +20,7 @@ EDGE = "edge"
 LUA = "envoy.filters.http.lua"
 LB = "envoy.lb"
 HTTP_PROTOCOL_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+CONNECTION_WINDOW_BYTES = 1 << 30
 
 
 def packed(message: Message) -> any_pb2.Any:
@@ -67,6 +68,7 @@ def http2_upstream(
     http2.connection_keepalive.interval.CopyFrom(seconds(ping_interval_s))
     http2.connection_keepalive.timeout.CopyFrom(seconds(ping_timeout_s))
     http2.initial_stream_window_size.value = window_bytes
-    http2.initial_connection_window_size.value = 2 * window_bytes
+    # Streams whose clients are slow keep theirs: were it theirs together, they would hold everybody up.
+    http2.initial_connection_window_size.value = CONNECTION_WINDOW_BYTES
     options.http_filters.extend(filters)
     return {HTTP_PROTOCOL_OPTIONS: packed(options)}

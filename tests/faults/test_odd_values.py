@@ -1,0 +1,110 @@
+"""Values and shapes at the edge of what there is: computed exactly, or refused before anything is allocated."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+import grpc
+import numpy as np
+import psutil
+import pytest
+
+from servemesh.api.oip.v2 import inference_pb2 as pb
+from servemesh.api.oip.v2 import inference_pb2_grpc as pb_grpc
+from servemesh.client import Client
+from tests.harness import models
+from tests.harness.faults import FaultMesh
+from tests.harness.marks import Marks
+
+NUMBERS, WORDS = "numbers", "words"
+MEBIBYTE = 1 << 20
+MILLION = 1 << 20
+ODD = np.array(
+    [[np.nan, np.inf, -np.inf, -0.0], [1e-45, -1e-40, 3.4e38, 1.2e-38]],
+    np.float32,
+)
+REFUSED = {
+    "a negative dimension": [-1, 4],
+    "the smallest dimension there is": [-(2**63), 4],
+    "a product of 2^63": [2**61, 4],
+    "2^45 elements": [2**43, 4],
+    "a huge dimension beside one of 0": [2**62, 0],
+    "no elements where there must be": [1, 0],
+    "a thousand dimensions": [1] * 1000,
+}
+
+
+@pytest.fixture(scope="module")
+def odd_mesh(fault_mesh: FaultMesh, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultMesh]:
+    """The mesh, with models that give numbers and words back, each on every worker."""
+    with Client(fault_mesh.address) as client:
+        built = {NUMBERS: models.identity(), WORDS: models.identity("BYTES", ("n",))}
+        for name, model in built.items():
+            client.push(name, models.saved(model, tmp_path_factory.mktemp(name)))
+            client.deploy(name, replicas=len(fault_mesh.workers), wait_s=60)
+        yield fault_mesh
+        for name in built:
+            client.undeploy(name)
+
+
+class Caller:
+    """Sends one tensor, and tells how the call ended."""
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        self._infer = pb_grpc.GRPCInferenceServiceStub(channel).ModelInfer
+
+    def call(self, model: str, datatype: str, shape: list[int], data: bytes) -> tuple[grpc.StatusCode, bytes]:
+        tensor = pb.ModelInferRequest.InferInputTensor(name="x", datatype=datatype, shape=shape)
+        request = pb.ModelInferRequest(model_name=model, inputs=[tensor], raw_input_contents=[data])
+        call = self._infer.future(request, timeout=60)
+        code: grpc.StatusCode = call.code()
+        return code, bytes(call.result().raw_output_contents[0]) if code is grpc.StatusCode.OK else b""
+
+
+@pytest.fixture
+def caller(odd_mesh: FaultMesh) -> Iterator[Caller]:
+    with grpc.insecure_channel(odd_mesh.address) as channel:
+        yield Caller(channel)
+
+
+def test_odd_numbers_and_no_rows_are_computed_bit_for_bit(caller: Caller, marks: Marks) -> None:
+    code, answer = caller.call(NUMBERS, "FP32", [2, 4], ODD.tobytes())
+    assert code is grpc.StatusCode.OK
+    marks.must("R31", "bits changed in NaN, Inf, -0 and denormals", int(answer != ODD.tobytes()), at_most=0)
+    assert caller.call(NUMBERS, "FP32", [0, 4], b"") == (grpc.StatusCode.OK, b"")
+
+
+def test_impossible_shapes_are_refused_and_take_no_memory(
+    odd_mesh: FaultMesh, caller: Caller, marks: Marks
+) -> None:
+    text = struct.pack("<I", 1) + b"a"
+    lying = text * (MILLION - 1)  # one element short, which shows at the end
+    assert caller.call(NUMBERS, "FP32", [1, 4], bytes(16))[0] is grpc.StatusCode.OK
+    assert caller.call(WORDS, "BYTES", [1], text)[0] is grpc.StatusCode.OK
+    caller.call(WORDS, "BYTES", [2], lying)  # the message itself is held, once
+    before = _memory_bytes(odd_mesh)
+    answered = []
+    for _ in range(5):
+        for what, shape in REFUSED.items():
+            code, _answer = caller.call(NUMBERS, "FP32", shape, bytes(16))
+            if code is not grpc.StatusCode.INVALID_ARGUMENT:
+                answered.append(f"{what}: {code}")
+        code, _answer = caller.call(WORDS, "BYTES", [MILLION], lying)
+        if code is not grpc.StatusCode.INVALID_ARGUMENT:
+            answered.append(f"a million texts but one: {code}")
+    grown = max(after - before[name] for name, after in _memory_bytes(odd_mesh).items()) / MEBIBYTE
+    print(answered)
+    marks.must("R31", "impossible shapes that are not refused", len(answered), at_most=0)
+    marks.must("R31", "memory of a worker for what it refuses", grown, unit="MiB", at_most=16)
+
+
+def test_a_million_texts_are_given_back(caller: Caller, marks: Marks) -> None:
+    data = b"".join(struct.pack("<I", number % 3) + b"abc"[: number % 3] for number in range(MILLION))
+    code, answer = caller.call(WORDS, "BYTES", [MILLION], data)
+    assert code is grpc.StatusCode.OK
+    marks.must("R31", "a million texts that came back otherwise", int(answer != data), at_most=0)
+
+
+def _memory_bytes(mesh: FaultMesh) -> dict[str, int]:
+    return {name: int(psutil.Process(mesh.processes[name]["pid"]).memory_info().rss) for name in mesh.workers}
