@@ -162,6 +162,12 @@ class FaultMesh:
         count = self.answered().get(address, 0)
         return count > 0 and count != before.get(address)
 
+    def ejections(self) -> int:
+        """How many times Envoy has taken a worker out of its choice."""
+        name = "cluster.workers.outlier_detection.ejections_enforced_total"
+        lines = self._admin(f"stats?filter=^{name}$").splitlines()
+        return sum(int(line.rpartition(":")[2]) for line in lines)
+
     def _admin(self, page: str) -> str:
         url = f"http://127.0.0.1:{self._ports['envoy-admin']}/{page}"
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import grpc
 from envoy.config.common.matcher.v3 import matcher_pb2
 from envoy.config.core.v3 import base_pb2, extension_pb2
@@ -15,7 +17,7 @@ from google.protobuf.message import Message
 
 from servemesh.gateway.adapters import xds_values as xds
 
-Predicate = matcher_pb2.Matcher.MatcherList.Predicate
+Predicate: TypeAlias = matcher_pb2.Matcher.MatcherList.Predicate
 
 STATUS = "grpc-status"
 DETAILS = "grpc-status-details-bin"  # no error of ours comes without

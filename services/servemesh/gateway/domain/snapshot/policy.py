@@ -54,7 +54,8 @@ class Retries:
         "refused-stream",
     )
     attempts_max: int = 4
-    host_attempts_max: int = 5
+    # The one that failed has no calls under way, so that the choice falls on it again and again.
+    host_attempts_max: int = 40
     backoff_min_s: float = 0.010
     backoff_max_s: float = 0.100
     budget_percent: float = 20.0
@@ -73,9 +74,9 @@ class Health:
     # What frees the calls that hang on a stopped process: failed checks alone do not.
     ping_interval_s: float = 0.5
     ping_timeout_s: float = 1.0
-    eject_after_failures: int = 5  # in a row
+    eject_after_failures: int = 3  # in a row
     eject_interval_s: float = 0.5
-    ejection_s: float = 1.0
+    ejection_s: float = 2.0
     ejection_max_s: float = 4.0  # so that the mesh is whole within 5 s after the last failure
     ejection_percent_max: int = 100
     connect_timeout_s: float = 0.5
@@ -85,7 +86,7 @@ class Health:
 class Capacity:
     """How much the edge takes on for one cluster before it refuses."""
 
-    choices: int = 5  # workers looked at for one call, the least loaded of which gets it
+    choices: int = 4  # workers looked at for one call, the least loaded of which gets it
     connections_max: int = 4096
     pending_max: int = 16384
     requests_max: int = 16384
