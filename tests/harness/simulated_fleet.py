@@ -75,7 +75,9 @@ class SimulatedWorker:
     def start(self) -> None:
         """Start anew; the old process is gone."""
         self.generation += 1
-        self.sequence = 0
+        self.sequence = self._world.history.chance.choice(
+            [0, 100]
+        )  # one that has been there for long has said much
         self.is_alive, self.is_draining, self.slots = True, False, ()
         self.announce()
         self.renew()
@@ -96,6 +98,7 @@ class World:
         self.is_registry_away = False
         self.is_calm = False
         self.bus_lost_s = 0.0
+        self.bus_back_s = -1e9
         self.table = Fleet()  # what the gateway knows
         self.leases: dict[str, tuple[Worker, float]] = {}
         self.goodbyes: set[str] = set()
@@ -158,6 +161,7 @@ class World:
     def forget(self, kept: Fleet) -> None:
         """A gateway begins that knows nothing but what was kept."""
         self._newest = {}
+        self.heard_s = {}
         self._said = {worker.incarnation: [worker] for worker in kept.workers}
 
     def _deliver(self, announcement: Announcement) -> None:
@@ -183,6 +187,8 @@ class World:
     def _bus(self, is_away: bool) -> None:
         if is_away and not self.is_bus_away:
             self.bus_lost_s = self.now_s
+        if self.is_bus_away and not is_away:
+            self.bus_back_s = self.now_s
         self.is_bus_away = is_away
 
     def _turn_registry(self) -> None:
@@ -226,8 +232,16 @@ class World:
         listed = tuple(worker for worker, _ in self.leases.values())
         await asyncio.sleep(0.01)
         for worker in listed:
+            if not self._counts_more_than_what_was_said(worker.incarnation):
+                continue
             self._said.setdefault(worker.incarnation, []).append(worker)
         return listed
+
+    def _counts_more_than_what_was_said(self, incarnation: str) -> bool:
+        """Whether a gateway may believe a listing of a worker that it has heard itself."""
+        silence_s = self.now_s - self.heard_s.get(incarnation, -1e9)
+        is_bus_doubtful = self.is_bus_away or self.now_s - self.bus_back_s < 2.0
+        return silence_s > PATIENCE.silence_s - 0.1 or is_bus_doubtful
 
 
 class _Listing:

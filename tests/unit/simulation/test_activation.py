@@ -6,6 +6,8 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import Any
 
+import pytest
+
 from servemesh.errors import (
     ExpiredError,
     MissingError,
@@ -19,7 +21,7 @@ from servemesh.gateway.service.fleet_view import LiveFleet
 from tests.harness.mesh_fakes import a_slot, a_worker
 from tests.harness.simulation import History, explore
 
-HISTORIES = 2_000
+HISTORIES = 3_000
 MODELS = ("a", "b")
 LIMITS = ActivationLimits(waiting_calls_max=6, waiting_bytes_max=100, unknown_max=1)
 PATIENT_S = 30.0
@@ -38,6 +40,7 @@ class Mesh:
     def __post_init__(self) -> None:
         self.loop = asyncio.get_running_loop()
         self.asked_s: dict[tuple[str, str], float] = {}
+        self.evicted: set[str] = set()
         self.ready_s = dict.fromkeys(MODELS, 0.0)
         self.waiting: dict[str, int] = {}
 
@@ -108,6 +111,9 @@ class Mesh:
         ends = [SlotState.READY]
         if not self.is_calm:
             ends += [SlotState.READY, SlotState.FAILED, SlotState.UNLOADED]
+        elif model not in self.evicted:  # it makes way for another one, once
+            self.evicted.add(model)
+            ends = [SlotState.UNLOADED]
         end = self.history.chance.choice(ends)
         self.loop.call_later(self._soon_s(), self.become, worker_id, model, end)
 
@@ -179,7 +185,7 @@ async def activation(history: History) -> None:
     mesh = Mesh(history, live, {model for model in MODELS if history.happens(0.8)})
     activator: Any = Activator(live, mesh, mesh, LIMITS)  # type: ignore[arg-type]
     callers = Callers(mesh, activator)
-    for _ in range(chance.randint(3, 25)):
+    for _ in range(chance.randint(3, 12)):
         if history.happens(0.6):
             callers.call(chance.choice(MODELS), chance.choice([0.005, 0.5, 4.0]), chance.choice([1, 40]))
         else:
@@ -206,5 +212,6 @@ async def _settle(mesh: Mesh, callers: Callers) -> None:
         assert mesh.is_ready(model), f"{model} was not loaded in {PATIENT_S} s"
 
 
+@pytest.mark.timeout(300)
 def test_every_caller_gets_an_answer_and_no_load_is_asked_for_twice() -> None:
     explore(activation, histories=HISTORIES)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pytest
 
 from servemesh.errors import ExpiredError, InvalidError, OverloadedError, ServemeshError, UnavailableError
 from servemesh.worker.domain.batching import PRIORITY_DEFAULT, BatchPolicy
@@ -20,8 +21,8 @@ from servemesh.worker.service.guard import Guard
 from servemesh.worker.service.statistics import Statistics
 from tests.harness.simulation import History, VirtualLoop, VirtualPool, explore
 
-HISTORIES = 2_500
-CALLS_MAX = 60
+HISTORIES = 3_500
+CALLS_MAX = 40
 SPAN_S = 0.2
 ROW_BYTES = 4
 
@@ -287,7 +288,7 @@ async def _arrivals(watch: Watch, batcher: Batcher) -> list[asyncio.Task[None]]:
     history, chance = watch.history, watch.history.chance
     tasks: list[asyncio.Task[None]] = []
     pause_s = chance.choice([0.0, 0.002, 0.01])
-    for number in range(chance.choice([5, 20, CALLS_MAX])):
+    for number in range(chance.choice([3, 10, CALLS_MAX])):
         caller = _caller(history, number, batcher.rows_max)
         watch.callers.append(caller)
         tasks.append(watch.loop.create_task(_call(watch, batcher, caller)))
@@ -300,5 +301,6 @@ async def _arrivals(watch: Watch, batcher: Batcher) -> list[asyncio.Task[None]]:
     return tasks
 
 
+@pytest.mark.timeout(300)
 def test_every_call_has_one_outcome_and_its_own_rows() -> None:
     explore(batching, histories=HISTORIES)

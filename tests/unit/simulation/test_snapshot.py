@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from servemesh.gateway.domain.fleet import Fleet
 from servemesh.gateway.domain.membership import Membership
 from servemesh.gateway.domain.snapshot.building import snapshot_of
@@ -15,7 +17,7 @@ from tests.harness.fleets import neighbours
 from tests.harness.simulated_fleet import PATIENCE, GatewayLife, World
 from tests.harness.simulation import History, VirtualLoop, explore
 
-HISTORIES = 600
+HISTORIES = 400
 EVENTS_MAX = 12
 CALM_S = 26.0  # a silence, a lease, a listing that grows old
 
@@ -108,5 +110,6 @@ def _check_truth(world: World, fleet: Fleet, away: str) -> None:
     assert known == truth, f"{away} away: known {known}, true {truth}"
 
 
+@pytest.mark.timeout(300)
 def test_the_edge_is_told_what_is_known_and_the_truth_in_the_end() -> None:
     explore(fleet_as_seen, histories=HISTORIES)
