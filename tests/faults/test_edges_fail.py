@@ -84,7 +84,7 @@ class Callers:
         self.durations_s.append(time.monotonic() - start_s)
 
 
-@pytest.mark.timeout(60 + 30 * DEATHS)
+@pytest.mark.timeout(120 + 90 * DEATHS)
 def test_the_sdk_goes_on_at_the_other_envoy_when_one_dies(
     fault_mesh: FaultMesh, marks: Marks, tmp_path: Path
 ) -> None:
@@ -108,7 +108,7 @@ def test_the_sdk_goes_on_at_the_other_envoy_when_one_dies(
     marks.told("R06", "the SDK's slowest call while an Envoy dies", slowest_s, unit="s", at_most=1)
 
 
-@pytest.mark.timeout(60 + 5 * CHANGES)
+@pytest.mark.timeout(120 + 15 * CHANGES)
 def test_a_gateway_that_is_killed_while_tables_change_fails_no_call(
     fault_mesh: FaultMesh, load: SteadyLoad, marks: Marks, tmp_path: Path
 ) -> None:

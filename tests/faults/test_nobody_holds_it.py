@@ -104,7 +104,7 @@ def holder(fault_mesh: FaultMesh, tmp_path: Path) -> Iterator[str]:
         client.undeploy(MODEL)
 
 
-@pytest.mark.timeout(60 + 10 * ROUNDS)
+@pytest.mark.timeout(120 + 30 * ROUNDS)
 def test_callers_are_told_at_once_when_to_come_back_and_other_models_go_on(
     fault_mesh: FaultMesh, holder: str, load: SteadyLoad, marks: Marks
 ) -> None:

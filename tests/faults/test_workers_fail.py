@@ -24,7 +24,7 @@ AFTER_VOLLEY = 100
 """Steady calls that end while a killed worker starts anew: the time before has as many for each volley."""
 
 
-@pytest.mark.timeout(60 + 10 * KILLS)
+@pytest.mark.timeout(120 + 30 * KILLS)
 def test_workers_killed_in_the_middle_of_a_batch_fail_no_call(
     fault_mesh: FaultMesh, load: SteadyLoad, marks: Marks
 ) -> None:
@@ -53,7 +53,7 @@ def test_workers_killed_in_the_middle_of_a_batch_fail_no_call(
     marks.told("R01", "a restarted worker answers calls, after READY", max(backs_s), unit="s", at_most=3)
 
 
-@pytest.mark.timeout(60 + FROZEN_S)
+@pytest.mark.timeout(120 + FROZEN_S)
 def test_a_frozen_worker_fails_no_call_and_takes_calls_again(
     fault_mesh: FaultMesh, load: SteadyLoad, marks: Marks
 ) -> None:
@@ -77,7 +77,7 @@ def test_a_frozen_worker_fails_no_call_and_takes_calls_again(
     assert fault_mesh.processes[victim]["state"] == "READY"
 
 
-@pytest.mark.timeout(60 + 20 * ROUNDS)
+@pytest.mark.timeout(120 + 60 * ROUNDS)
 def test_workers_told_to_end_one_after_the_other_fail_no_call(
     fault_mesh: FaultMesh, load: SteadyLoad, marks: Marks
 ) -> None:
