@@ -73,7 +73,7 @@ class Strangers:
                     for _ in range(self._chance.randrange(4)):
                         next(answers)
                 except grpc.RpcError as error:
-                    self._judge("a stream", error.code(), AWAY)  # type: ignore[attr-defined]
+                    self._judge("a stream", error.code(), AWAY)
                 answers.cancel()
         return f"{CALLS // 4} streams were left"
 

@@ -8,10 +8,8 @@ from contextlib import asynccontextmanager
 
 from servemesh.errors import UnavailableError
 from servemesh.gateway.domain.fleet import Fleet, Slot, SlotState, Worker
-from servemesh.gateway.domain.membership import Membership, Patience, restored
-from servemesh.gateway.domain.traffic import Traffic
-from servemesh.gateway.service.fleet_watch import Announcement, FleetWatch, WatchLimits
-from servemesh.lifecycle import background
+from servemesh.gateway.domain.membership import Patience
+from servemesh.gateway.service.fleet_watch import Announcement
 from tests.harness.simulation import History
 
 PATIENCE = Patience()
@@ -242,62 +240,3 @@ class World:
         silence_s = self.now_s - self.heard_s.get(incarnation, -1e9)
         is_bus_doubtful = self.is_bus_away or self.now_s - self.bus_back_s < 2.0
         return silence_s > PATIENCE.silence_s - 0.1 or is_bus_doubtful
-
-
-class _Listing:
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    async def workers(self, *, timeout_s: float) -> tuple[Worker, ...]:
-        return await self._world.workers_listed()
-
-    async def traffic(self, *, timeout_s: float) -> Traffic:
-        return Traffic()
-
-
-class GatewayLife:
-    """One life of a gateway; the next one begins with the table that this one has kept."""
-
-    def __init__(
-        self,
-        world: World,
-        changed: Callable[[Membership, Traffic], None],
-        kept: Fleet | None = None,
-    ) -> None:
-        self._world = world
-        self._told = changed
-        self.fleet = Fleet()
-        membership = Membership()
-        if kept is not None:
-            membership = restored(kept.workers, now=world.now_s)
-            self.fleet = membership.fleet
-        world.forget(self.fleet)
-        self._watch = FleetWatch(
-            world,
-            _Listing(world),
-            membership=membership,
-            traffic=Traffic(),
-            limits=WatchLimits(patience=PATIENCE),
-            clock=world.loop.time,
-            changed=self._changed,
-        )
-
-    def next(self) -> GatewayLife:
-        """Return the gateway that starts after this one."""
-        return GatewayLife(self._world, self._told, self.fleet)
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Watch the fleet for the length of the block."""
-        watch = self._watch
-        async with (
-            background(watch.hear),
-            background(watch.probe),
-            background(watch.ask),
-            background(watch.listen),
-        ):
-            yield
-
-    def _changed(self, membership: Membership, traffic: Traffic) -> None:
-        self.fleet = membership.fleet
-        self._told(membership, traffic)

@@ -19,7 +19,7 @@ from servemesh.gateway.domain.fleet import Fleet, SlotState, Worker
 from servemesh.gateway.service.activator import ActivationLimits, Activator
 from servemesh.gateway.service.fleet_view import LiveFleet
 from tests.harness.mesh_fakes import a_slot, a_worker
-from tests.harness.simulation import History, explore
+from tests.harness.simulation import History, explore, replay
 
 HISTORIES = 3_000
 MODELS = ("a", "b")
@@ -215,3 +215,9 @@ async def _settle(mesh: Mesh, callers: Callers) -> None:
 @pytest.mark.timeout(300)
 def test_every_caller_gets_an_answer_and_no_load_is_asked_for_twice() -> None:
     explore(activation, histories=HISTORIES)
+
+
+# 5: a caller waited for a worker that hangs although another one was READY.
+@pytest.mark.parametrize("seed", [5])
+def test_a_history_that_found_a_bug(seed: int) -> None:
+    replay(activation, seed)

@@ -17,8 +17,8 @@ from servemesh.worker.domain.batching import PRIORITY_DEFAULT, BatchPolicy
 from servemesh.worker.domain.signature import Signature, TensorSpec
 from servemesh.worker.service.batcher import Batcher
 from servemesh.worker.service.execution import Array, Stop, StoppedError
-from servemesh.worker.service.guard import Guard
 from servemesh.worker.service.statistics import Statistics
+from tests.harness.simulated_guard import ChanceGuard
 from tests.harness.simulation import History, VirtualLoop, VirtualPool, explore
 
 HISTORIES = 3_500
@@ -153,21 +153,6 @@ class WatchedPool(VirtualPool):
 
     def _ended(self) -> None:
         self._watch.running -= 1
-
-
-class ChanceGuard(Guard):
-    """Stops some of the runs on the event loop."""
-
-    def __init__(self, history: History) -> None:
-        super().__init__()
-        self._history = history
-
-    def begin(self, stop: Stop) -> None:
-        if self._history.happens(0.1):
-            stop.stop()
-
-    def end(self) -> None:
-        """Nothing is watched."""
 
 
 def _number(call: Any) -> int:

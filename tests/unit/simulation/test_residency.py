@@ -23,7 +23,7 @@ from servemesh.worker.service.loading import Loader, LoadLimits
 from servemesh.worker.service.reconciler import ReconcilePolicy, Reconciler
 from servemesh.worker.service.residency import Residency, SlotStatus
 from tests.harness.reconciler_bench import MemoryJournal
-from tests.harness.simulation import History, VirtualLoop, VirtualPool, explore
+from tests.harness.simulation import History, VirtualLoop, VirtualPool, explore, replay
 from tests.harness.worker_values import a_version
 
 HISTORIES = 600
@@ -243,3 +243,9 @@ def _states(desk: Desk) -> dict[str, SlotState]:
 @pytest.mark.timeout(300)
 def test_memory_keeps_its_bounds_comes_to_rest_and_serves_whoever_asks() -> None:
     explore(residency, histories=HISTORIES)
+
+
+# 41: a failure that was waited out refused calls for good.
+@pytest.mark.parametrize("seed", [41])
+def test_a_history_that_found_a_bug(seed: int) -> None:
+    replay(residency, seed)

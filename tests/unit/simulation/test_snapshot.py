@@ -14,8 +14,9 @@ from servemesh.gateway.domain.snapshot.values import Snapshot, parse_address
 from servemesh.gateway.domain.traffic import Traffic
 from servemesh.lifecycle import background
 from tests.harness.fleets import neighbours
-from tests.harness.simulated_fleet import PATIENCE, GatewayLife, World
-from tests.harness.simulation import History, VirtualLoop, explore
+from tests.harness.simulated_fleet import PATIENCE, World
+from tests.harness.simulated_gateway import GatewayLife
+from tests.harness.simulation import History, VirtualLoop, explore, replay
 
 HISTORIES = 400
 EVENTS_MAX = 12
@@ -113,3 +114,9 @@ def _check_truth(world: World, fleet: Fleet, away: str) -> None:
 @pytest.mark.timeout(300)
 def test_the_edge_is_told_what_is_known_and_the_truth_in_the_end() -> None:
     explore(fleet_as_seen, histories=HISTORIES)
+
+
+# 464: a new process that the registry told of was ignored until it had said as much as its predecessor.
+@pytest.mark.parametrize("seed", [464])
+def test_a_history_that_found_a_bug(seed: int) -> None:
+    replay(fleet_as_seen, seed)
