@@ -30,7 +30,7 @@ def text(run: Run) -> str:
     """Return all tables."""
     parts = [
         f"Measured on {run.day}: {run.machine}. Median (lowest..highest) of {_rounds(run)} alternating rounds.",
-        "".join(f"- {line}\n" for line in run.versions),
+        "\n" + "".join(f"- {line}\n" for line in run.versions),
         "### Goals\n",
         goals(run),
         f"\n![Calls per second of each server, by model and calls in flight]({PAGE.stem}.svg)\n",
