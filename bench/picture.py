@@ -47,7 +47,8 @@ def _panel(axes: Axes, run: Run, request: str) -> None:
             continue
         medians = [spread.median for _, spread in points]
         if target == RAW:
-            axes.axhline(medians[0], color=colour, linestyle=":")
+            if medians[0] < 2 * axes.get_ylim()[1]:  # of a tiny model it would press all else to the ground
+                axes.axhline(medians[0], color=colour, linestyle=":")
             continue
         below = [spread.median - spread.lowest for _, spread in points]
         above = [spread.highest - spread.median for _, spread in points]
