@@ -56,6 +56,12 @@ class Edge:
         assert self.publication.snapshot is not None
         return self.publication.snapshot
 
+    @property
+    def address(self) -> str:
+        """Where Envoy takes calls."""
+        edge = self.snapshot.neighbours.edge
+        return f"{edge.host}:{edge.port}"
+
     async def start_control(self) -> str:
         """Serve ADS, on the same address each time."""
         server, health = XdsServer(self.publication, refused=self.refusals.append), Health()

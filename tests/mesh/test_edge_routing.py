@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from servemesh.gateway.domain.snapshot.policy import EdgePolicy
 from servemesh.gateway.domain.snapshot.values import Split
 from tests.harness.edge import Edge, holding, running_edge
 from tests.harness.oip_worker import SERVICE, oip_worker
+from tests.harness.raw_http2 import INFER, raw_connection
 
 
 async def test_a_call_goes_to_a_worker_that_holds_what_it_names(tmp_path: Path) -> None:
@@ -91,6 +93,15 @@ async def test_a_compressed_call_is_refused_at_the_edge_if_set_so(tmp_path: Path
         error = await failing_gzip(edge)
         assert error.code() is grpc.StatusCode.UNIMPLEMENTED
         assert error.details() == "compressed messages are not taken here: send them uncompressed"
+
+
+@pytest.mark.parametrize("content", [b"", b"\0\0", b"\0\xff\xff\xff\xffabc", b"\0\0\0\0\1", b"\0\0\0\0\0x"])
+async def test_a_message_whose_length_is_a_lie_is_refused_at_the_edge(tmp_path: Path, content: bytes) -> None:
+    async with running_edge(tmp_path) as edge, raw_connection(edge.address) as connection, asyncio.timeout(5):
+        await connection.begin()
+        await connection.call(INFER, content)
+        ended = await connection.until_ended()
+    assert (ended["grpc-status"], edge.gateway.calls) == ("3", 0)
 
 
 async def failing_gzip(edge: Edge) -> grpc.aio.AioRpcError:

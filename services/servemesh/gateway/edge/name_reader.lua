@@ -7,7 +7,7 @@ local VERSION_HEADER = "x-servemesh-version"
 local SLOT_HEADER = "x-servemesh-slot"
 
 local REFUSE_COMPRESSED = "/refuse_compressed" -- in the route's context; no model can have this name
-local UNIMPLEMENTED = "12"
+local INVALID_ARGUMENT, UNIMPLEMENTED = "3", "12"
 
 local TIMEOUT_HEADER = "grpc-timeout"
 local TIMEOUT_MARGIN_MS = 100
@@ -91,11 +91,13 @@ local function drawn_slot(handle, name)
   return shares.slots[#shares.slots]
 end
 
-local function refuse_compressed(handle)
-  handle:respond(
-    {[":status"] = "200", ["content-type"] = "application/grpc", ["grpc-status"] = UNIMPLEMENTED},
-    "compressed messages are not taken here: send them uncompressed"
-  )
+local function refuse(handle, status, text)
+  handle:respond({[":status"] = "200", ["content-type"] = "application/grpc", ["grpc-status"] = status}, text)
+end
+
+-- A server would answer it bare, as one that is broken does, and after some of these nobody would be sent to it.
+local function refuse_broken(handle)
+  refuse(handle, INVALID_ARGUMENT, "a unary call carries one whole message: its length and its bytes differ")
 end
 
 -- Lets the worker see a deadline somewhat later than the one at which Envoy ends the call: a worker that ends late
@@ -109,15 +111,17 @@ function envoy_on_request(handle)
   move_deadline(handle:headers())
   local body = handle:body(true)
   local size = body and body:length() or 0
-  if size < FRAME_BYTES then return end
+  if size < FRAME_BYTES then return refuse_broken(handle) end
   local frame = body:getBytes(0, FRAME_BYTES)
   local compressed, a, b, c, d = frame:byte(1, FRAME_BYTES)
   local length = ((a * 256 + b) * 256 + c) * 256 + d
+  if length ~= size - FRAME_BYTES then return refuse_broken(handle) end
   if compressed ~= 0 then
-    if handle:filterContext():get(REFUSE_COMPRESSED) then refuse_compressed(handle) end
+    if handle:filterContext():get(REFUSE_COMPRESSED) then
+      refuse(handle, UNIMPLEMENTED, "compressed messages are not taken here: send them uncompressed")
+    end
     return
   end
-  if length ~= size - FRAME_BYTES then return end
   local name, version = read_names(function(first, count)
     return body:getBytes(FRAME_BYTES + first, count)
   end, length)
