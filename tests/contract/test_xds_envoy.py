@@ -7,7 +7,6 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
 
-from servemesh.gateway.domain.snapshot.policy import EdgePolicy
 from servemesh.gateway.domain.snapshot.values import Snapshot, collector_at
 from tests.harness.edge import running_edge
 from tests.harness.fleets import SNAPSHOTS
@@ -32,12 +31,11 @@ async def test_every_snapshot_is_accepted(tmp_path: Path) -> None:
         assert edge.refusals == []
 
 
-async def test_tracing_and_refusing_compression_are_accepted(tmp_path: Path) -> None:
+async def test_tracing_is_accepted(tmp_path: Path) -> None:
     async with running_edge(tmp_path) as edge:
         collector = collector_at("http://127.0.0.1:4318")
         neighbours = replace(edge.snapshot.neighbours, trace_collector=collector)
-        policy = EdgePolicy(refuse_compressed=True)
-        await edge.put(replace(edge.snapshot, neighbours=neighbours, policy=policy))
+        await edge.put(replace(edge.snapshot, neighbours=neighbours))
         assert edge.refusals == []
 
 

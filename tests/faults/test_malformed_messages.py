@@ -37,6 +37,8 @@ REFUSALS = {
 LEAK = re.compile(r"Traceback|Error\b|Exception|<class|google\.protobuf|\.py\b|/home|/root|0x[0-9a-f]{6}")
 ABREAST = 16
 CALL_S = 20.0
+CUT_OFF = "Unexpected%20EOF%20decoding%20stream."
+"""What pygrpc-native itself says of a message that ends early, to those who go round the edge."""
 FOUR_GIB = 2**32 - 1
 MEBIBYTE = 1 << 20
 NO_GRPC = (("text/plain", INFER), ("application/json", INFER))
@@ -166,6 +168,8 @@ def _is_refused(ended: dict[str, str]) -> bool:
     """Whether a call ended with a status of ours, or was none of gRPC's and ended with one of HTTP's."""
     if LEAK.search(str(ended)):
         return False
+    if ended.get("grpc-message") == CUT_OFF:
+        return True
     refusals = {str(code.value[0]) for code in REFUSALS - {Code.OK}}
     return ended.get("grpc-status") in refusals or ended.get(":status") in {"400", "404", "415"}
 

@@ -99,7 +99,6 @@ def edge_policy(settings: Settings) -> EdgePolicy:
             budget_floor=settings.retry_budget_floor,
         ),
         pushback_ms=settings.pushback_ms,
-        refuse_compressed=settings.refuse_compressed,
         trace_percent=100 * settings.trace_ratio,
     )
 

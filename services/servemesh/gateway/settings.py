@@ -100,8 +100,6 @@ class Settings(BaseSettings):
     """Retries at the same time that need no budget: all calls in flight on a worker that was killed."""
     pushback_ms: int = Field(default=250, ge=0, le=60_000)
     """When callers are asked to come back after "nobody can answer"."""
-    refuse_compressed: bool = False
-    """Refuse compressed calls at the edge; else the gateway service answers them."""
 
     waiting_calls_max: int = Field(default=1_024, ge=1, le=1_000_000)
     """Calls that wait for a model to be loaded."""

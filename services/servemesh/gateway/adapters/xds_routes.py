@@ -23,7 +23,6 @@ REGISTRY_PREFIXES = ("/servemesh.api.registry.v1.", "/servemesh.api.fleet.v1.")
 RENAMED = (("x-servemesh-status", "grpc-status"), ("x-servemesh-pushback-ms", "grpc-retry-pushback-ms"))
 # By its content type: servers do not look at it, and would take for a message whatever comes.
 GRPC_ALONE = route_components_pb2.RouteMatch.GrpcRouteMatchOptions()
-REFUSE_COMPRESSED = "/refuse_compressed"  # no model can have this name
 
 
 def routes_of(snapshot: Snapshot) -> list[route_pb2.RouteConfiguration]:
@@ -117,5 +116,4 @@ def _splits(splits: Iterable[Split], policy: EdgePolicy) -> struct_pb2.Struct:
             for split in splits
         }
     )
-    context.update({REFUSE_COMPRESSED: policy.refuse_compressed})
     return context

@@ -6,7 +6,6 @@ local MODEL_HEADER = "x-servemesh-model"
 local VERSION_HEADER = "x-servemesh-version"
 local SLOT_HEADER = "x-servemesh-slot"
 
-local REFUSE_COMPRESSED = "/refuse_compressed" -- in the route's context; no model can have this name
 local INVALID_ARGUMENT, UNIMPLEMENTED = "3", "12"
 
 local TIMEOUT_HEADER = "grpc-timeout"
@@ -117,10 +116,7 @@ function envoy_on_request(handle)
   local length = ((a * 256 + b) * 256 + c) * 256 + d
   if length ~= size - FRAME_BYTES then return refuse_broken(handle) end
   if compressed ~= 0 then
-    if handle:filterContext():get(REFUSE_COMPRESSED) then
-      refuse(handle, UNIMPLEMENTED, "compressed messages are not taken here: send them uncompressed")
-    end
-    return
+    return refuse(handle, UNIMPLEMENTED, "compressed messages are not taken here: send them uncompressed")
   end
   local name, version = read_names(function(first, count)
     return body:getBytes(FRAME_BYTES + first, count)

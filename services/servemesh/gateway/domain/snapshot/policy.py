@@ -102,5 +102,4 @@ class EdgePolicy:
     health: Health = field(default_factory=Health)
     capacity: Capacity = field(default_factory=Capacity)
     pushback_ms: int = 250  # when to come back after "nobody can answer"
-    refuse_compressed: bool = False  # else compressed calls go to the gateway, which can read them
     trace_percent: float = 10.0  # of the calls that come without a sampling decision
