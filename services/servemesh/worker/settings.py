@@ -96,7 +96,7 @@ class Settings(BaseSettings):
     queue_bytes_max: int = Field(default=256 * 1024 * 1024, ge=1024)
     """Bytes that wait in it."""
     queue_wait_s_max: float = Field(default=4, ge=0, le=3_600)
-    """While calls wait longer in it, new ones of the same or a lower priority are refused; 0 lets them wait."""
+    """A call that would probably wait longer in it, and for more than four runs, is refused; 0 lets it wait."""
     inline_s_max: float = Field(default=0.0005, ge=0, le=0.01)
     """Runs known to take no longer are made on the event loop; 0 makes all of them in threads."""
     message_bytes_max: int = Field(default=64 * 1024 * 1024, ge=1024, le=2**31 - 1)

@@ -70,19 +70,39 @@ def test_nobody_is_sent_away_for_a_call_that_finds_no_room_all_the_same() -> Non
     assert room.take(0, 8)[0] == [equal, lower]
 
 
-def test_no_more_calls_wait_while_those_before_them_wait_too_long() -> None:
+def paced(run_s: float) -> WaitingRoom[Ticket]:
+    """Return an empty room in which runs of one row have taken so long."""
     room = WaitingRoom[Ticket](BatchPolicy(queue_wait_s_max=4.0))
-    room.add(a_ticket(), 0.0)
-    room.add(a_ticket(), 0.0)
-    room.add(a_ticket(), 5.0)  # a run may take long: these two have not been passed over
-    room.take(5.0, rows_max=1)
-    with pytest.raises(OverloadedError) as refused:
-        room.add(a_ticket(), 5.1)
+    room.add(a_ticket())
+    room.add(a_ticket())
+    room.take(0.0, rows_max=1)
+    room.take(run_s, rows_max=1)
+    return room
+
+
+@pytest.mark.parametrize(("run_s", "taken"), [(0.1, 41), (0.5, 9), (2.0, 4), (60.0, 4)])
+def test_a_call_that_would_wait_too_long_is_refused_unless_that_is_only_a_few_runs(
+    run_s: float, taken: int
+) -> None:
+    room = paced(run_s)
+    for _ in range(taken):
+        room.add(a_ticket())
+    with pytest.raises(OverloadedError, match="seconds") as refused:
+        room.add(a_ticket())
     assert refused.value.metadata["unit"] == "seconds"
-    room.add(a_ticket(priority=1), 5.1)  # nobody before it waits
-    for _ in range(2):
-        room.take(5.2, rows_max=1)
-    room.add(a_ticket(), 5.3)
+    room.add(a_ticket(priority=1))  # nobody comes before it
+
+
+def test_when_runs_are_faster_again_more_may_wait() -> None:
+    room, now_s = paced(2.0), 2.0
+    for _ in range(4):
+        room.add(a_ticket())
+    for _ in range(40):
+        now_s += 0.01
+        room.take(now_s, rows_max=1)
+        room.add(a_ticket())
+    for _ in range(100):
+        room.add(a_ticket())
 
 
 def test_a_call_whose_time_is_over_never_runs() -> None:
@@ -130,7 +150,7 @@ def test_in_any_history_every_call_runs_once_expires_once_or_leaves(seed: int) -
                     size_bytes=chance.randint(0, 30),
                 )
                 try:
-                    making_room = room.add(ticket, now_s)
+                    making_room = room.add(ticket)
                 except OverloadedError:
                     continue
                 for other in making_room:

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from servemesh.errors import OverloadedError
+from servemesh.worker.domain.backlog import Backlog
 
 # A call without a priority ranks here: callers can ask to be before or after the rest.
 PRIORITY_DEFAULT = 8
+# So many runs' worth of calls may wait however long the runs take.
+RUNS_AHEAD_MIN = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,8 +21,8 @@ class BatchPolicy:
     """How the calls of one slot are put together, and how many may wait.
 
     `rows_max` 1 means that calls run one at a time, whole. `executions` runs go on side by side. Runs known to
-    take `inline_s_max` at most are made on the event loop; 0 for none. While a call has waited `queue_wait_s_max`
-    that the latest run did not take along, no further ones of its priority wait; 0 for no such bound.
+    take `inline_s_max` at most are made on the event loop; 0 for none. A call that would probably wait longer than
+    `queue_wait_s_max`, and for more than a few runs, is refused; 0 for no such bound.
     """
 
     rows_max: int = 64
@@ -35,13 +38,11 @@ class Ticket:
     """A call's place in the waiting room. Only calls with equal `key` can run together."""
 
     __slots__ = (
-        "arrived_s",
         "expires_s",
         "key",
         "places",
         "rank",
         "rows",
-        "runs_before",
         "sequence",
         "size_bytes",
     )
@@ -54,8 +55,6 @@ class Ticket:
         self.rank = priority or PRIORITY_DEFAULT
         self.expires_s = expires_s
         self.sequence = 0
-        self.arrived_s = 0.0
-        self.runs_before = 0
 
 
 TicketT = TypeVar("TicketT", bound=Ticket)
@@ -68,9 +67,14 @@ class WaitingRoom(Generic[TicketT]):
         self._policy = policy
         self._lanes: dict[tuple[int, Hashable], OrderedDict[int, TicketT]] = {}
         self._sequence = 0
-        self._runs = 0
-        self.rows = 0
+        self._backlog = Backlog()
+        self._run_rows_max = policy.rows_max
         self.size_bytes = 0
+
+    @property
+    def rows(self) -> int:
+        """Places that are taken: rows, and one for each call without any."""
+        return self._backlog.places
 
     def __len__(self) -> int:
         return sum(map(len, self._lanes.values()))
@@ -80,24 +84,23 @@ class WaitingRoom(Generic[TicketT]):
         """How many calls wait. Another thread may ask, and gets a number of about now."""
         return sum(len(lane) for lane in list(self._lanes.values()))
 
-    def add(self, ticket: TicketT, now_s: float = 0.0) -> list[TicketT]:
+    def add(self, ticket: TicketT) -> list[TicketT]:
         """Let a call wait; return those that make room for it: the newest of lower priority.
 
-        OverloadedError if rows or bytes would exceed the policy's bounds all the same, or if calls that come
-        before it wait too long already.
+        OverloadedError if rows or bytes would exceed the policy's bounds all the same, or if it would
+        probably wait too long.
         """
-        if self._lanes:
-            self._check_wait(ticket, now_s)
+        self._check_wait(ticket)
         displaced = [] if self._has_room(ticket, self.rows, self.size_bytes) else self._displaced_by(ticket)
         for other in displaced:
             self.remove(other)
         self._sequence += 1
-        ticket.sequence, ticket.arrived_s, ticket.runs_before = self._sequence, now_s, self._runs
+        ticket.sequence = self._sequence
         lane = self._lanes.get((ticket.rank, ticket.key))
         if lane is None:
             lane = self._lanes[ticket.rank, ticket.key] = OrderedDict()
         lane[ticket.sequence] = ticket
-        self.rows += ticket.places
+        self._backlog.add(ticket.rank, ticket.places)
         self.size_bytes += ticket.size_bytes
         return displaced
 
@@ -115,7 +118,7 @@ class WaitingRoom(Generic[TicketT]):
         The call that came first among those of the highest priority decides the key; the batch is filled with
         calls of that key by priority, then by arrival, up to `rows_max`.
         """
-        self._runs += 1
+        self._run_rows_max = rows_max
         batch: list[TicketT] = []
         expired: list[TicketT] = []
         while self._lanes and not batch:
@@ -124,24 +127,24 @@ class WaitingRoom(Generic[TicketT]):
             if batch and room > 0 and self._lanes:
                 for lane in sorted(lane for lane in self._lanes if lane[1] == first[1] and lane != first):
                     room = self._fill(lane, room, now_s, batch, expired)
+        self._backlog.began(sum(ticket.places for ticket in batch), now_s)
         return batch, expired
 
     def clear(self) -> list[TicketT]:
         """Return every waiting call and forget them."""
         tickets = [ticket for lane in self._lanes.values() for ticket in lane.values()]
         self._lanes.clear()
-        self.rows = self.size_bytes = 0
+        self._backlog = Backlog()
+        self.size_bytes = 0
         return tickets
 
-    def _check_wait(self, ticket: TicketT, now_s: float) -> None:
-        limit_s = self._policy.queue_wait_s_max
-        if not limit_s:
+    def _check_wait(self, ticket: TicketT) -> None:
+        limit_s, backlog = self._policy.queue_wait_s_max, self._backlog
+        if not limit_s or backlog.wait_s(backlog.places) <= limit_s:
             return
-        for (rank, _), lane in self._lanes.items():
-            first = next(iter(lane.values()))
-            waited_s = now_s - first.arrived_s
-            if rank <= ticket.rank and waited_s > limit_s and first.runs_before < self._runs:
-                raise _overloaded("seconds", round(waited_s, 1), limit_s)
+        ahead = backlog.ahead(ticket.rank)
+        if ahead >= RUNS_AHEAD_MIN * self._run_rows_max and backlog.wait_s(ahead) > limit_s:
+            raise _overloaded("seconds", round(backlog.wait_s(ahead), 1), limit_s)
 
     def _has_room(self, ticket: TicketT, rows: int, size_bytes: int) -> bool:
         if rows + ticket.places > self._policy.queue_rows_max:
@@ -198,7 +201,7 @@ class WaitingRoom(Generic[TicketT]):
         return room
 
     def _left(self, ticket: TicketT, lane: OrderedDict[int, TicketT]) -> None:
-        self.rows -= ticket.places
+        self._backlog.add(ticket.rank, -ticket.places)
         self.size_bytes -= ticket.size_bytes
         if not lane:
             del self._lanes[ticket.rank, ticket.key]

@@ -155,7 +155,7 @@ class Batcher:
         call.future = self._loop.create_future()
         call.span = traces.recorded()
         try:
-            making_room = self._room.add(call, self._loop.time())
+            making_room = self._room.add(call)
         except OverloadedError:
             self._statistics.fail.add(0)
             raise
