@@ -7,8 +7,6 @@ import os
 import signal
 import socket
 import subprocess
-import threading
-import time
 import urllib.request
 from pathlib import Path
 
@@ -18,8 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from examples.demo.mesh import SERVEMESH, DemoMesh
 from examples.demo.models import Digits
-from servemesh.client import Client, RetryPolicy
-from servemesh.errors import ServemeshError
+from servemesh.client import Client
 from tests.harness.waiting import blocking_until
 
 HEAL_S = 30.0
@@ -43,39 +40,6 @@ def is_alive(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
-
-
-class Caller:
-    """Calls a model again and again from a thread; keeps how many calls went well and what failed."""
-
-    def __init__(self, address: str, digits: Digits, *, attempts_max: int) -> None:
-        self.answered = 0
-        self.failures: list[ServemeshError] = []
-        self.slowest_s = 0.0
-        self._address = address
-        self._digits = digits
-        self._policy = RetryPolicy(attempts_max=attempts_max, delay_s_max=0.5)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="caller")
-
-    def __enter__(self) -> Caller:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        with Client(self._address, retry=self._policy) as client:
-            while not self._stop.is_set():
-                start_s = time.monotonic()
-                try:
-                    client.infer("digits", {"image": self._digits.images[:4]}, timeout_s=20)
-                    self.answered += 1
-                except ServemeshError as error:
-                    self.failures.append(error)
-                self.slowest_s = max(self.slowest_s, time.monotonic() - start_s)
 
 
 def slots_of(mesh: DemoMesh) -> list[tuple[str, str]]:
@@ -126,33 +90,6 @@ def test_a_taken_port_is_named(tmp_path: Path, option: str):
     assert answer.returncode == 1
     assert ports[option] in answer.stderr
     assert option in answer.stderr
-
-
-@pytest.mark.timeout(240)
-def test_kill_9_of_any_process_heals_and_calls_go_on(own_mesh: DemoMesh, digits: Digits):
-    for name in PROCESSES:
-        # A killed Envoy is the client's connection itself: there, and only there, the client retries.
-        attempts_max = 10 if name == "envoy" else 1
-        with Caller(own_mesh.address, digits, attempts_max=attempts_max) as caller:
-            blocking_until(lambda caller=caller: caller.answered >= 5, 10)
-            pid = own_mesh.process(name)["pid"]
-            os.kill(pid, signal.SIGKILL)
-            own_mesh.until_ready(HEAL_S, other_pid=pid)
-            answered = caller.answered
-            blocking_until(lambda caller=caller, answered=answered: caller.answered > answered + 5, 10)
-        assert not caller.failures, f"after kill -9 of {name}: {caller.failures[0]!r}"
-
-
-@pytest.mark.timeout(120)
-def test_what_was_acknowledged_survives_kill_9_of_the_stores(own_mesh: DemoMesh, digits: Digits):
-    with Client(own_mesh.address) as client:
-        client.set_alias("digits", "prod", 1)
-        for name in ("registry", "weed", "nats"):
-            pid = own_mesh.process(name)["pid"]
-            os.kill(pid, signal.SIGKILL)
-            own_mesh.until_ready(HEAL_S, other_pid=pid)
-        assert client.alias("digits", "prod").version == 1
-        assert client.push("digits", digits.model).version == 2
 
 
 @pytest.mark.timeout(120)
