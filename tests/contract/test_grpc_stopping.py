@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import sys
 from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import grpc
@@ -39,11 +39,11 @@ async def stopping(backend: Backend, *, grace_s: float = 5.0) -> AsyncIterator[t
     stop, started = asyncio.Event(), asyncio.get_running_loop().create_future()
 
     async def serve() -> None:
-        async with served_probe(backend, grace_s=grace_s) as served:
+        async with served_probe(backend, grace_s=grace_s, client_side=client_side) as served:
             started.set_result(served)
             await stop.wait()
 
-    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+    async with AsyncExitStack() as client_side, asyncio.timeout(20), asyncio.TaskGroup() as group:
         group.create_task(serve())
         try:
             yield await started, stop

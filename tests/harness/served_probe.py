@@ -29,10 +29,17 @@ class Served:
 
 
 @asynccontextmanager
-async def served_probe(backend: Backend, *, grace_s: float = 5.0, **limits: Any) -> AsyncIterator[Served]:
-    """Serve a probe under `limits`; its channel closes after the server stopped."""
+async def served_probe(
+    backend: Backend, *, grace_s: float = 5.0, client_side: AsyncExitStack | None = None, **limits: Any
+) -> AsyncIterator[Served]:
+    """Serve a probe under `limits`.
+
+    Its channel closes after the server stopped, or with `client_side` where the last answer of a
+    stopping server is awaited: a channel that closes before it cancels the call.
+    """
     probe, health = Probe(), Health()
-    async with AsyncExitStack() as client_side:
+    async with AsyncExitStack() as own:
+        client_side = client_side or own
         server = serving(
             "127.0.0.1:0",
             [probe.register],
