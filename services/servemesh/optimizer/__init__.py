@@ -1,0 +1,1 @@
+"""Makes smaller and faster Versions out of Models, with proof."""

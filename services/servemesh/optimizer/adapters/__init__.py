@@ -1,0 +1,1 @@
+"""What the optimizer stands on: one file or folder per outside thing."""

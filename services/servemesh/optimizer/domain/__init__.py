@@ -1,0 +1,1 @@
+"""Rules and values of the optimizer: plain Python and numpy."""
