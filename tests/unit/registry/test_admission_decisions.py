@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from servemesh.errors import InvalidError
+from servemesh.formats import ForeignFormat
 from servemesh.registry.domain import external_data, operators
 from servemesh.registry.domain.admission import entry_of
-from servemesh.registry.domain.formats import ForeignFormat
 from servemesh.registry.domain.onnx_models import ExternalTensor, FileDescription, ModelDescription
 
 PICKLE = ForeignFormat(title="a Python pickle", advice="convert it", pickled=True)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servemesh.registry.domain.formats import FileSample, foreign_format
+from servemesh.formats import FileSample, foreign_format
 from servemesh.registry.domain.protobuf_outline import outline
 
 HDF5 = b"\x89HDF\r\n\x1a\n"

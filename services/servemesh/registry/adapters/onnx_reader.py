@@ -14,9 +14,9 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from servemesh.errors import InvalidError
+from servemesh.formats import HEAD_BYTES, FileSample, foreign_format
 from servemesh.registry.adapters import onnx_skeleton
 from servemesh.registry.domain import protobuf_outline
-from servemesh.registry.domain.formats import HEAD_BYTES, FileSample, foreign_format
 from servemesh.registry.domain.onnx_models import (
     Dimension,
     ExternalTensor,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from servemesh.registry.domain.formats import ForeignFormat
+from servemesh.formats import ForeignFormat
 
 Dimension = int | str | None
 """A size, the name of a size, or None where neither is given. Old exporters write 0 for "any"."""
