@@ -16,9 +16,9 @@ from servemesh.errors import (
     OverloadedError,
     StaleError,
 )
+from servemesh.paging import page_request
 from servemesh.registry.domain.limits import Limits
-from servemesh.registry.domain.models import RequestKey
-from servemesh.registry.domain.paging import page_request
+from servemesh.requests import RequestKey
 from tests.harness.registry import RegistryParts, registry_at
 
 

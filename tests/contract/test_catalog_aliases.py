@@ -9,8 +9,8 @@ from datetime import timedelta
 import pytest
 
 from servemesh.errors import ConflictError, MissingError, StaleError
+from servemesh.paging import page_request
 from servemesh.registry.domain.deployments import TrafficTarget
-from servemesh.registry.domain.paging import page_request
 from tests.harness.registry import START, RegistryParts, registry_at
 
 ALL = page_request("moves", 1_000, "")

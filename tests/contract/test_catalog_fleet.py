@@ -13,9 +13,9 @@ from servemesh.errors import (
     StaleError,
     UnavailableError,
 )
+from servemesh.paging import page_request
 from servemesh.registry.domain.fleet import WorkerState
 from servemesh.registry.domain.observing import DeploymentState
-from servemesh.registry.domain.paging import page_request
 from tests.harness.registry import GIB, MIB, RegistryParts, a_worker, registry_at
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from servemesh.events.memory import MemoryBus
-from servemesh.registry.adapters.sql_engines import StoreSettings
 from servemesh.registry.adapters.sql_store import SqlStore
 from servemesh.registry.domain.admission import Admitted
 from servemesh.registry.domain.duties import StandstillWatch
@@ -26,6 +25,7 @@ from servemesh.registry.service.deployments import DeploymentBook
 from servemesh.registry.service.leases import Leases, LeaseSettings
 from servemesh.registry.service.placing import Placing, PlacingSettings
 from servemesh.registry.service.publishing import Publishing
+from servemesh.sql.engines import StoreSettings
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB

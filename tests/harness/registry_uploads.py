@@ -14,7 +14,6 @@ from servemesh.api.registry.v1 import registry_pb2 as pb
 from servemesh.api.registry.v1 import registry_pb2_grpc as pb_grpc
 from servemesh.blobs.ports import BlobStore
 from servemesh.registry.adapters.admission_process import AdmissionLimits, AdmissionProcess
-from servemesh.registry.adapters.sql_engines import StoreSettings
 from servemesh.registry.adapters.sql_store import SqlStore
 from servemesh.registry.adapters.staging_files import StagingFiles
 from servemesh.registry.api.uploads import UploadsApi
@@ -29,6 +28,7 @@ from servemesh.registry.service.uploads import Occupied, Uploads
 from servemesh.rpc import client
 from servemesh.rpc.health import Health
 from servemesh.rpc.server import serving
+from servemesh.sql.engines import StoreSettings
 
 
 class SetClock:

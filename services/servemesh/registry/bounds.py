@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 
 from servemesh.blobs import minio_store
-from servemesh.registry.adapters import sql_engines
 from servemesh.registry.adapters.admission_process import AdmissionLimits
 from servemesh.registry.domain.limits import Limits
 from servemesh.registry.domain.uploads import UploadLimits
@@ -16,6 +15,7 @@ from servemesh.registry.service.relay import RelaySettings
 from servemesh.registry.service.retention import RetentionSettings
 from servemesh.registry.settings import Settings
 from servemesh.rpc import limits as rpc_limits
+from servemesh.sql import engines as sql_engines
 
 
 def limits(settings: Settings) -> Limits:

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from servemesh import lifecycle
+from servemesh import data_lock, lifecycle
 from servemesh.blobs.minio_store import MinioStore
 from servemesh.blobs.ports import BlobStore
 from servemesh.errors import UnavailableError
@@ -20,7 +20,6 @@ from servemesh.lifecycle import Ready, Stop, SystemClock, background, ignored, u
 from servemesh.observe import names
 from servemesh.observe.setup import setup
 from servemesh.registry import bounds
-from servemesh.registry.adapters import data_lock, sql_engines
 from servemesh.registry.adapters.admission_process import AdmissionProcess
 from servemesh.registry.adapters.sql_store import SqlStore
 from servemesh.registry.adapters.staging_files import StagingFiles
@@ -46,6 +45,7 @@ from servemesh.registry.service.uploads import Occupied, Uploads
 from servemesh.registry.settings import Settings
 from servemesh.rpc.health import Health
 from servemesh.rpc.server import serving
+from servemesh.sql import engines as sql_engines
 
 STORE_RETRY_S = 2.0
 SERVICES = ("", "servemesh.api.registry.v1.RegistryService", "servemesh.api.fleet.v1.FleetService")
@@ -89,7 +89,7 @@ async def serve(
     """
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
-        stack.enter_context(data_lock.locked(settings.data_dir))
+        stack.enter_context(data_lock.locked(settings.data_dir, "SERVEMESH_REGISTRY_DATA_DIR"))
         store = await enter(_opened_store(settings))
         staging = await enter(StagingFiles.opened(settings.data_dir / "staging"))
         clock, changes, limits = SystemClock(), Changes(), bounds.limits(settings)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from servemesh.errors import InvalidError
+from servemesh.paging import page_request
 from servemesh.registry.domain.batching import BatchingPolicy
 from servemesh.registry.domain.deployments import (
     Deployment,
@@ -19,7 +20,6 @@ from servemesh.registry.domain.deployments import (
 from servemesh.registry.domain.duties import StandstillWatch
 from servemesh.registry.domain.fleet import SlotState
 from servemesh.registry.domain.observing import DeploymentState, observed
-from servemesh.registry.domain.paging import page_request
 from servemesh.registry.domain.placement import Shortfall
 from tests.harness.registry import a_worker, holding
 

@@ -9,10 +9,10 @@ from typing import Any
 from sqlalchemy import Row, delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from servemesh.registry.adapters import sql_rows
 from servemesh.registry.adapters import sql_schema as schema
-from servemesh.registry.adapters.sql_codec import from_us, to_us
 from servemesh.registry.domain.aliases import Alias, AliasMove
+from servemesh.sql import rows as sql_rows
+from servemesh.sql.codec import from_us, to_us
 
 _KEYS_PER_QUERY = 500
 

@@ -7,10 +7,10 @@ from collections.abc import Collection, Sequence
 from sqlalchemy import delete, select, union
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from servemesh.registry.adapters import sql_rows
 from servemesh.registry.adapters import sql_schema as schema
-from servemesh.registry.adapters.sql_codec import from_us, to_us
 from servemesh.registry.domain.collecting import Orphan
+from servemesh.sql import rows as sql_rows
+from servemesh.sql.codec import from_us, to_us
 
 
 class SqlBlobs:

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from servemesh.registry.adapters import sql_rows
 from servemesh.registry.adapters import sql_schema as schema
-from servemesh.registry.adapters.sql_codec import Codec
 from servemesh.registry.domain.deployments import Deployment
 from servemesh.registry.domain.fleet import VersionKey
 from servemesh.registry.domain.placement import Shortfall
+from servemesh.sql import rows as sql_rows
+from servemesh.sql.codec import Codec
 
 _DEPLOYMENT = Codec(Deployment)
 

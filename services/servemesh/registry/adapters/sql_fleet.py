@@ -8,10 +8,10 @@ from datetime import datetime
 from sqlalchemy import delete, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from servemesh.registry.adapters import sql_rows
 from servemesh.registry.adapters import sql_schema as schema
-from servemesh.registry.adapters.sql_codec import Codec, from_us, to_us
 from servemesh.registry.domain.fleet import Assignment, Demand, Lease, VersionKey
+from servemesh.sql import rows as sql_rows
+from servemesh.sql.codec import Codec, from_us, to_us
 
 _LEASE = Codec(Lease)
 _ASSIGNMENT = Codec(Assignment)

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import delete, insert, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from servemesh.registry.adapters import sql_rows
 from servemesh.registry.adapters import sql_schema as schema
-from servemesh.registry.adapters.sql_codec import Codec
 from servemesh.registry.domain.fleet import VersionKey
 from servemesh.registry.domain.models import Model, ModelVersion
+from servemesh.sql import rows as sql_rows
+from servemesh.sql.codec import Codec
 
 _MODEL = Codec(Model)
 _VERSION = Codec(ModelVersion)

@@ -9,16 +9,18 @@ from typing import Any, TypeVar
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from servemesh.registry.adapters import event_messages, sql_rows
+from servemesh.registry.adapters import event_messages
 from servemesh.registry.adapters import sql_schema as schema
-from servemesh.registry.adapters.sql_codec import Codec, to_us
 from servemesh.registry.domain.aliases import Alias
 from servemesh.registry.domain.deployments import Deployment
 from servemesh.registry.domain.duties import Duty
 from servemesh.registry.domain.events import Event
-from servemesh.registry.domain.models import Model, ModelVersion, RequestKey
+from servemesh.registry.domain.models import Model, ModelVersion
 from servemesh.registry.domain.outbox import OutboxRow, SentMark
 from servemesh.registry.domain.uploads import Upload
+from servemesh.requests import RequestKey
+from servemesh.sql import rows as sql_rows
+from servemesh.sql.codec import Codec, to_us
 
 Answer = TypeVar("Answer")
 
@@ -35,7 +37,7 @@ class SqlOutbox:
 
     async def next_value(self, counter: str, *, at_least: int = 1) -> int:
         """Count up and return the new value."""
-        return await sql_rows.next_value(self._connection, counter, at_least)
+        return await sql_rows.next_value(self._connection, schema.counters, counter, at_least)
 
     async def add(self, event: Event) -> None:
         """Insert, to be sent."""

@@ -8,10 +8,10 @@ from datetime import datetime
 from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from servemesh.registry.adapters import sql_rows
 from servemesh.registry.adapters import sql_schema as schema
-from servemesh.registry.adapters.sql_codec import Codec, to_us
 from servemesh.registry.domain.uploads import Upload
+from servemesh.sql import rows as sql_rows
+from servemesh.sql.codec import Codec, to_us
 
 _UPLOAD = Codec(Upload)
 

@@ -7,8 +7,9 @@ from typing import Any
 from servemesh import names
 from servemesh.api.registry.v1 import registry_pb2 as pb
 from servemesh.registry.api.messages import to_alias, to_alias_move
-from servemesh.registry.api.requests import moment_of, page_of, request_key, version_id_of
+from servemesh.registry.api.requests import moment_of, version_id_of
 from servemesh.registry.service.aliases import AliasBook
+from servemesh.requests import page_of, request_key
 
 Context = Any
 

@@ -9,8 +9,9 @@ from typing import Any
 from servemesh import names
 from servemesh.api.registry.v1 import registry_pb2 as pb
 from servemesh.registry.api.messages import from_batching, from_traffic, to_deployment
-from servemesh.registry.api.requests import page_of, paths_of, request_key
+from servemesh.registry.api.requests import paths_of
 from servemesh.registry.service.deployments import DeploymentBook
+from servemesh.requests import page_of, request_key
 
 Context = Any
 

@@ -8,9 +8,9 @@ from servemesh import names
 from servemesh.api.fleet.v1 import fleet_pb2 as pb
 from servemesh.api.fleet.v1 import fleet_pb2_grpc as pb_grpc
 from servemesh.registry.api.fleet_messages import from_worker, to_renewal, to_worker
-from servemesh.registry.api.requests import page_of
 from servemesh.registry.service.demands import Demands
 from servemesh.registry.service.leases import Leases
+from servemesh.requests import page_of
 
 Context = Any
 

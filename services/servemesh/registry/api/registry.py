@@ -10,7 +10,7 @@ from servemesh.api.registry.v1 import registry_pb2_grpc as pb_grpc
 from servemesh.registry.api.aliases import AliasesApi
 from servemesh.registry.api.deployments import DeploymentsApi
 from servemesh.registry.api.messages import to_model
-from servemesh.registry.api.requests import page_of, paths_of, request_key
+from servemesh.registry.api.requests import paths_of
 from servemesh.registry.api.uploads import UploadsApi
 from servemesh.registry.api.version_messages import to_version
 from servemesh.registry.service.aliases import AliasBook
@@ -19,6 +19,7 @@ from servemesh.registry.service.commits import Commits
 from servemesh.registry.service.deployments import DeploymentBook
 from servemesh.registry.service.downloads import Downloads
 from servemesh.registry.service.uploads import Uploads
+from servemesh.requests import page_of, request_key
 
 Context = Any
 

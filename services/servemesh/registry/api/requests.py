@@ -1,12 +1,9 @@
-"""What every request message is read for: its id, its page, its mask and its times."""
+"""What request messages are read for: the mask, times, and the ids of Versions."""
 
 from __future__ import annotations
 
-import hashlib
-import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
@@ -14,32 +11,6 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from servemesh import names
 from servemesh.errors import InvalidError
-from servemesh.registry.domain.models import RequestKey
-from servemesh.registry.domain.paging import PageRequest, page_request
-
-
-def request_key(request: Any) -> RequestKey | None:
-    """The request's id with the digest of everything else in it; None if it has no id."""
-    if not request.request_id:
-        return None
-    try:
-        request_id = str(uuid.UUID(request.request_id))
-    except ValueError:
-        raise InvalidError(
-            f"request_id is {request.request_id[:100]!r}, expected a UUID",
-            reason="REQUEST_ID_MALFORMED",
-            field="request_id",
-            expected="a UUID",
-        ) from None
-    body = request.SerializeToString(deterministic=True)
-    digest = hashlib.sha256(request.DESCRIPTOR.full_name.encode() + b"\0" + body)
-    return RequestKey(request_id=request_id, sha256=digest.hexdigest())
-
-
-def page_of(request: Any, parent: str = "") -> PageRequest:
-    """The page that a List request asks for."""
-    scope = f"{request.DESCRIPTOR.full_name} {parent}"
-    return page_request(scope, request.page_size, request.page_token)
 
 
 def paths_of(mask: FieldMask, allowed: Sequence[str], populated: Sequence[str]) -> frozenset[str]:

@@ -94,14 +94,6 @@ class ModelVersion:
         return manifest_sha256(self.files)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestKey:
-    """What makes a repeated call the same call: the caller's UUID and the digest of method and arguments."""
-
-    request_id: str
-    sha256: str
-
-
 def manifest_sha256(files: Iterable[ArtifactFile]) -> str:
     """Digest over "{sha256}  {path}\\n" of each file in path order, lower hex."""
     lines = sorted((file.path, f"{file.sha256}  {file.path}\n") for file in files)

@@ -7,15 +7,16 @@ from dataclasses import replace
 
 from servemesh import names
 from servemesh.errors import ConflictError, ExistsError
+from servemesh.paging import Page, PageRequest
 from servemesh.registry.domain.aliases import AliasMove, next_move_time
 from servemesh.registry.domain.events import Kind
 from servemesh.registry.domain.limits import Limits, check_room
-from servemesh.registry.domain.models import Model, ModelVersion, RequestKey
-from servemesh.registry.domain.paging import Page, PageRequest
+from servemesh.registry.domain.models import Model, ModelVersion
 from servemesh.registry.service import lookup
 from servemesh.registry.service.changes import Changes
 from servemesh.registry.service.ports import Clock, Store, Transaction
 from servemesh.registry.service.recording import answered, check_etag, record, request_lock
+from servemesh.requests import RequestKey
 
 
 class Catalog:

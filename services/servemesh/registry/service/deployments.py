@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from servemesh import names
 from servemesh.errors import ConflictError, ExistsError, OverloadedError
+from servemesh.paging import Page, PageRequest
 from servemesh.registry.domain.batching import DEFAULTS, BatchingPolicy
 from servemesh.registry.domain.deployments import (
     Deployment,
@@ -17,13 +18,12 @@ from servemesh.registry.domain.deployments import (
 )
 from servemesh.registry.domain.events import Kind
 from servemesh.registry.domain.limits import Limits
-from servemesh.registry.domain.models import RequestKey
 from servemesh.registry.domain.observing import ObservedDeployment, observed
-from servemesh.registry.domain.paging import Page, PageRequest
 from servemesh.registry.service import lookup
 from servemesh.registry.service.changes import Changes
 from servemesh.registry.service.ports import Clock, Store, Transaction
 from servemesh.registry.service.recording import answered, check_etag, record, request_lock
+from servemesh.requests import RequestKey
 
 # How often a watcher looks at the store, in which other registries may have changed something.
 WATCH_INTERVAL_S = 1.0

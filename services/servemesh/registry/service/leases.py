@@ -12,12 +12,12 @@ from servemesh import names
 from servemesh.errors import InvalidError, StaleError, UnavailableError
 from servemesh.observe import metrics
 from servemesh.observe import names as telemetry
+from servemesh.paging import Page, PageRequest
 from servemesh.registry.domain.duties import StandstillWatch
 from servemesh.registry.domain.events import Kind
 from servemesh.registry.domain.fleet import Assignment, Lease, VersionKey, Worker
 from servemesh.registry.domain.limits import Limits, check_room
 from servemesh.registry.domain.models import ModelVersion
-from servemesh.registry.domain.paging import Page, PageRequest
 from servemesh.registry.service import lookup
 from servemesh.registry.service.changes import Changes
 from servemesh.registry.service.placing import FLEET_LOCK, Placing

@@ -13,10 +13,11 @@ from servemesh.registry.domain.deployments import Deployment
 from servemesh.registry.domain.duties import Duty
 from servemesh.registry.domain.events import Event
 from servemesh.registry.domain.fleet import Assignment, Demand, Lease, VersionKey
-from servemesh.registry.domain.models import Model, ModelVersion, RequestKey
+from servemesh.registry.domain.models import Model, ModelVersion
 from servemesh.registry.domain.outbox import OutboxRow, SentMark
 from servemesh.registry.domain.placement import Shortfall
 from servemesh.registry.domain.uploads import Upload
+from servemesh.requests import RequestKey
 
 Answer = TypeVar("Answer")
 

@@ -14,7 +14,7 @@ from servemesh.registry.domain.admission import Admitted
 from servemesh.registry.domain.collecting import is_claimable
 from servemesh.registry.domain.events import Kind
 from servemesh.registry.domain.limits import Limits, check_room
-from servemesh.registry.domain.models import ModelVersion, RequestKey
+from servemesh.registry.domain.models import ModelVersion
 from servemesh.registry.domain.uploads import Upload
 from servemesh.registry.service import lookup
 from servemesh.registry.service.catalog import added_model
@@ -22,6 +22,7 @@ from servemesh.registry.service.changes import Changes
 from servemesh.registry.service.collecting import BLOBS_LOCK
 from servemesh.registry.service.ports import Clock, Store
 from servemesh.registry.service.recording import answered, record, request_lock
+from servemesh.requests import RequestKey
 
 LEAVING_RETRY_S = 1.0
 

@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from servemesh.errors import ConflictError, StaleError
 from servemesh.registry.domain.events import Event, Kind
-from servemesh.registry.domain.models import RequestKey
 from servemesh.registry.service.ports import Transaction
+from servemesh.requests import RequestKey
 
 Answer = TypeVar("Answer")
 

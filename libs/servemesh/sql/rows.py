@@ -10,8 +10,6 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql import ColumnElement
 
-from servemesh.registry.adapters import sql_schema as schema
-
 
 async def put(connection: AsyncConnection, table: Table, values: Mapping[str, Any]) -> None:
     """Insert a row, or replace the one with the same primary key."""
@@ -27,13 +25,16 @@ async def count(connection: AsyncConnection, table: Table, *conditions: ColumnEl
     return int(found or 0)
 
 
-async def next_value(connection: AsyncConnection, counter: str, at_least: int) -> int:
-    """Count up and return the new value; a counter starts at 1 and jumps to `at_least` if it is behind."""
-    statement = _insert(connection, schema.counters).values(name=counter, value=max(1, at_least))
-    above = schema.counters.c.value + 1
+async def next_value(connection: AsyncConnection, counters: Table, counter: str, at_least: int = 1) -> int:
+    """Count up and return the new value; a counter starts at 1 and jumps to `at_least` if it is behind.
+
+    `counters` has a column `name`, its key, and a column `value`.
+    """
+    statement = _insert(connection, counters).values(name=counter, value=max(1, at_least))
+    above = counters.c.value + 1
     value = case((above > statement.excluded.value, above), else_=statement.excluded.value)
     upsert = statement.on_conflict_do_update(index_elements=["name"], set_={"value": value})
-    result = await connection.execute(upsert.returning(schema.counters.c.value))
+    result = await connection.execute(upsert.returning(counters.c.value))
     return int(result.scalar_one())
 
 

@@ -1,0 +1,1 @@
+"""Metadata in SQLite or PostgreSQL: connections, transactions, migrations and rows, for adapters of services."""
