@@ -9,6 +9,9 @@ from servemesh.errors import InvalidError
 ID_PATTERN = "[a-z][a-z0-9_-]{0,62}"
 _ID = re.compile(ID_PATTERN)
 _VERSION_ID = re.compile("[1-9][0-9]{0,17}")
+_DIGEST = re.compile("[0-9a-f]{64}")
+_FORMS = {"{version}": _VERSION_ID, "{digest}": _DIGEST}
+JOB_KINDS = ("conversions", "optimizations", "evaluations")
 
 
 def model(model_id: str) -> str:
@@ -39,6 +42,25 @@ def deployment(model_id: str) -> str:
 def worker(worker_id: str) -> str:
     """Return `workers/{worker}`."""
     return f"workers/{_checked_id(worker_id, 'worker_id')}"
+
+
+def source(digest: str) -> str:
+    """Return `sources/{digest}`; the digest is a sha256 in lower hex."""
+    name = f"sources/{digest}"
+    _parsed(name, "sources/{digest}")
+    return name
+
+
+def dataset(dataset_id: str) -> str:
+    """Return `datasets/{dataset}`."""
+    return f"datasets/{_checked_id(dataset_id, 'dataset_id')}"
+
+
+def job(kind: str, job_id: str) -> str:
+    """Return `{kind}/{job}`, where kind is one of JOB_KINDS."""
+    name = f"{kind}/{job_id}"
+    job_ids(name)
+    return name
 
 
 def model_id(name: str) -> str:
@@ -74,6 +96,24 @@ def worker_id(name: str) -> str:
     return _parsed(name, "workers/{worker}")[0]
 
 
+def source_digest(name: str) -> str:
+    """Return the digest in `sources/{digest}`."""
+    return _parsed(name, "sources/{digest}")[0]
+
+
+def dataset_id(name: str) -> str:
+    """Return the id in `datasets/{dataset}`."""
+    return _parsed(name, "datasets/{dataset}")[0]
+
+
+def job_ids(name: str) -> tuple[str, str]:
+    """Return kind and id of the name of a Conversion, an Optimization or an Evaluation."""
+    kind, _, job_id = name.partition("/")
+    if kind not in JOB_KINDS or not is_id(job_id):
+        raise _malformed(name, " or ".join(f"{kind}/{{id}}" for kind in JOB_KINDS))
+    return kind, job_id
+
+
 def is_version(name: str) -> bool:
     """Whether `name` has the form of a Version's name."""
     return _match(name, "models/{model}/versions/{version}") is not None
@@ -97,15 +137,19 @@ def is_id(text: str) -> bool:
 def _parsed(name: str, pattern: str) -> list[str]:
     ids = _match(name, pattern)
     if ids is None:
-        raise InvalidError(
-            f"name is {name[:200]!r}, expected {pattern} with ids that match {ID_PATTERN} "
-            "and versions that are whole numbers from 1 on",
-            reason="NAME_MALFORMED",
-            field="name",
-            name=name[:200],
-            expected=pattern,
-        )
+        raise _malformed(name, pattern)
     return ids
+
+
+def _malformed(name: str, pattern: str) -> InvalidError:
+    return InvalidError(
+        f"name is {name[:200]!r}, expected {pattern} with ids that match {ID_PATTERN}, "
+        "versions that are whole numbers from 1 on, and digests that are sha256 in lower hex",
+        reason="NAME_MALFORMED",
+        field="name",
+        name=name[:200],
+        expected=pattern,
+    )
 
 
 def _match(name: str, pattern: str) -> list[str] | None:
@@ -117,7 +161,7 @@ def _match(name: str, pattern: str) -> list[str] | None:
         if not want.startswith("{"):
             if part != want:
                 return None
-        elif (_VERSION_ID if want == "{version}" else _ID).fullmatch(part):
+        elif _FORMS.get(want, _ID).fullmatch(part):
             ids.append(part)
         else:
             return None

@@ -67,3 +67,16 @@ def test_nothing_hides_behind_an_id(model_id: str, trick: str):
 @pytest.mark.parametrize("text", ["", "0", "01", "-1", "+1", "1.0", "1 ", "1\n", "\u0661", "9" * 19])
 def test_what_is_no_version_id(text: str):
     assert not names.is_version_id(text)
+
+
+@given(ids, st.sampled_from(names.JOB_KINDS), st.from_regex("[0-9a-f]{64}", fullmatch=True))
+def test_names_of_datasets_jobs_and_sources_read_back(resource_id: str, kind: str, digest: str):
+    assert names.dataset_id(names.dataset(resource_id)) == resource_id
+    assert names.job_ids(names.job(kind, resource_id)) == (kind, resource_id)
+    assert names.source_digest(names.source(digest)) == digest
+
+
+@pytest.mark.parametrize("name", ["", "jobs/a", "optimizations/", "optimizations/a/b", "optimizations/A"])
+def test_what_is_no_job_is_refused(name: str):
+    with pytest.raises(InvalidError):
+        names.job_ids(name)
