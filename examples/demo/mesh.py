@@ -32,6 +32,9 @@ class DemoMesh:
         self.address = ""
 
     def __enter__(self) -> Self:
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+            # Started in the background of a script; what is ended by Ctrl-C must not inherit that.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         options = ["--workers", str(self._workers), "--port", "0", "--metrics-port", "0", "--json"]
         self._process = subprocess.Popen(
             [*SERVEMESH, "up", "--data-dir", str(self._folder), *options], stdout=subprocess.PIPE
