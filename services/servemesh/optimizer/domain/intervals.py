@@ -1,0 +1,56 @@
+"""Intervals of confidence by the bootstrap: what a figure might have been with other rows or other rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from servemesh.optimizer.domain.results import Interval
+
+Array = np.ndarray[Any, Any]
+
+RESAMPLES = 2_000
+CONFIDENCE = 0.95
+_CELLS_MAX = 4_000_000  # numbers drawn at a time, so that memory stays bounded
+
+
+def of_median(rounds: Array, *, seed: int) -> Interval:
+    """Return the median over rounds with its interval."""
+    values = np.asarray(rounds, np.float64)
+    random = np.random.default_rng(seed)
+    medians = np.median(values[random.integers(0, len(values), (RESAMPLES, len(values)))], axis=1)
+    return _interval(float(np.median(values)), medians)
+
+
+def of_ratio(before: Array, after: Array, *, seed: int) -> Interval:
+    """Return the median of before ÷ after, paired by round, with its interval: a speed-up where both are times."""
+    return of_median(np.asarray(before, np.float64) / np.asarray(after, np.float64), seed=seed)
+
+
+def of_statistic(contributions: Array, statistic: Callable[[Array], Array], *, seed: int) -> Interval:
+    """Return `statistic` of the summed contributions [rows, k], with its interval over resampled rows.
+
+    `statistic` takes sums [..., k] and gives [...]. Rows that contribute the same are drawn together, which changes
+    nothing but the time it takes.
+    """
+    patterns, counts = np.unique(np.asarray(contributions, np.float64), axis=0, return_counts=True)
+    total = int(counts.sum())
+    random = np.random.default_rng(seed)
+    at_once = max(1, _CELLS_MAX // len(counts))
+    values = [
+        statistic(random.multinomial(total, counts / total, size=min(at_once, RESAMPLES - begin)) @ patterns)
+        for begin in range(0, RESAMPLES, at_once)
+    ]
+    return _interval(float(statistic(counts @ patterns)), np.concatenate(values))
+
+
+def _interval(value: float, resampled: Array) -> Interval:
+    """Return the value between the ends of the percentile interval; the value itself is always inside."""
+    tail = 100 * (1 - CONFIDENCE) / 2
+    resampled = resampled[~np.isnan(resampled)]
+    if not len(resampled):
+        return Interval(value=value, low=value, high=value)
+    low, high = np.percentile(resampled, [tail, 100 - tail])
+    return Interval(value=value, low=min(float(low), value), high=max(float(high), value))
