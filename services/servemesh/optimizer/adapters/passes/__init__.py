@@ -1,0 +1,1 @@
+"""The passes at work: each module rewrites one ONNX model into another with the same inputs and outputs."""
