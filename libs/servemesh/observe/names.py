@@ -175,6 +175,10 @@ BUCKET_WAITING = "bucket.waiting"
 ADMISSION_CRASHED = "admission.crashed"  # with status and detail
 UPLOADS_SWEEP_FAILED = "uploads.sweep_failed"  # with reason
 
+# --- optimizer -------------------------------------------------------------------------------------
+CHILD_ENDED_BADLY = "child.ended_badly"  # with subject, status, verdict, detail: a step that left no result
+PASSES_SWEPT = "passes.swept"  # with count: results of steps that are too old or too many are deleted
+
 # --- gateway: the edge -----------------------------------------------------------------------------
 GATEWAY_XDS_REFUSALS = _metric(
     "servemesh.gateway.xds.refusals", "Tables that an Envoy did not take (NACKs).", "type"
