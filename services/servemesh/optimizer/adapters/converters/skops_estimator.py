@@ -1,0 +1,142 @@
+"""scikit-learn estimators saved by skops: forests, SVMs, networks, linear models, and pipelines of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import skl2onnx
+import skops.io
+from skl2onnx.common.data_types import FloatTensorType
+
+from servemesh.errors import InvalidError
+from servemesh.optimizer.adapters.converters import archives, faults
+from servemesh.optimizer.adapters.converters.converted import Array, Converted, Inputs, Task, versions
+
+INPUT = "input"
+ADVICE = "replace the step with one that skl2onnx knows, or do it before the call, outside of the model"
+# Beside what skops trusts by itself: types of scikit-learn that hold arrays and numbers, and run nothing when made.
+TRUSTED = frozenset(
+    {
+        "sklearn._loss.link.Interval",
+        "sklearn._loss.link.LogitLink",
+        "sklearn._loss.link.MultinomialLogit",
+        "sklearn._loss.loss.HalfBinomialLoss",
+        "sklearn._loss.loss.HalfMultinomialLoss",
+        "sklearn._loss.loss.HalfSquaredError",
+        "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper",
+        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+        "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+        "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
+        "sklearn.tree._tree.Tree",
+    }
+)
+# What skops builds with; none of them imports or calls what the file names, but types, which are checked.
+_PACKAGES = ("sklearn", "numpy", "scipy", "builtins", "collections", "_sklearn_")
+
+
+def convert(task: Task) -> Converted:
+    """Satisfies converted.Converter."""
+    estimator = _loaded(task.source)
+    width = getattr(estimator, "n_features_in_", None)
+    if width is None:
+        raise InvalidError(
+            f"{type(estimator).__name__} does not know how many features it takes: it is not fitted, or takes text. "
+            "Fit it on a matrix of numbers and save it again",
+            reason="SOURCE_UNSUPPORTED",
+            field=type(estimator).__name__,
+        )
+    task.report.progress(0.2, f"converting {type(estimator).__name__}")
+    options = {id(estimator): {"zipmap": False}} if hasattr(estimator, "classes_") else None
+    try:
+        model = skl2onnx.to_onnx(
+            estimator,
+            initial_types=[(INPUT, FloatTensorType([None, width]))],
+            options=options,
+            target_opset=task.opset or None,
+        )
+    except Exception as error:  # skl2onnx raises whatever its shape calculators meet
+        raise faults.unsupported(error, "scikit-learn", ADVICE) from error
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "batch"
+    task.target.write_bytes(model.SerializeToString())
+    names = [value.name for value in model.graph.output]
+    return Converted(
+        reference=_reference(estimator, names), libraries=versions("scikit-learn", "skl2onnx", "skops")
+    )
+
+
+def _loaded(source: Path) -> Any:
+    """Return the estimator; InvalidError naming types that are not trusted. Nothing is made of them before."""
+    with archives.opened(source) as archive:
+        _check_modules(archives.read(archive, "schema.json"))
+    try:
+        unknown = sorted(set(skops.io.get_untrusted_types(file=source)) - TRUSTED)
+        if unknown:
+            raise _untrusted(unknown)
+        return skops.io.load(source, trusted=sorted(TRUSTED))
+    except InvalidError:
+        raise
+    except Exception as error:  # a file that skops cannot read may fail anywhere in it
+        raise InvalidError(
+            f"skops cannot read the estimator ({faults.shown(error)}): save it again with scikit-learn "
+            f"{versions('scikit-learn')['scikit-learn']} and skops {versions('skops')['skops']}",
+            reason="SOURCE_UNREADABLE",
+        ) from error
+
+
+def _check_modules(schema: bytes) -> None:
+    """A fence of our own before skops': every module that the file names is one of scikit-learn's world."""
+    unknown = set()
+    waiting: list[Any] = [json.loads(schema)]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            module = node.get("__module__")
+            if isinstance(module, str) and module.partition(".")[0] not in _PACKAGES:
+                unknown.add(f"{module}.{node.get('__class__')}")
+            waiting.extend(node.values())
+        elif isinstance(node, list):
+            waiting.extend(node)
+    if unknown:
+        raise _untrusted(sorted(unknown))
+
+
+def _untrusted(types: Sequence[str]) -> InvalidError:
+    shown = ", ".join(name[:100] for name in types[:8])
+    return InvalidError(
+        f"the estimator has parts that are not scikit-learn's own ({shown}): making them could run code. Replace them "
+        "with scikit-learn's, or do their work before the call, outside of the model",
+        reason="TYPES_NOT_TRUSTED",
+        field=types[0][:100],
+        types=shown,
+    )
+
+
+def _reference(estimator: Any, names: Sequence[str]) -> Any:
+    def run(batches: Sequence[Inputs]) -> Iterable[dict[str, Array]]:
+        for batch in batches:
+            rows = batch[INPUT]
+            yield dict(zip(names, _outputs(estimator, rows, len(names)), strict=True))
+
+    return run
+
+
+def _outputs(estimator: Any, rows: Array, count: int) -> list[Array]:
+    """What the ONNX model gives, from scikit-learn: predictions and scores, or what a transformer makes."""
+    if not hasattr(estimator, "predict"):
+        return [np.asarray(estimator.transform(rows), dtype=np.float32)]
+    predicted = np.asarray(estimator.predict(rows))
+    if hasattr(estimator, "classes_") or count > 1:
+        return [predicted, *([_scores(estimator, rows)] if count > 1 else [])]
+    return [predicted.astype(np.float32).reshape(len(rows), -1)]
+
+
+def _scores(estimator: Any, rows: Array) -> Array:
+    for method in ("predict_proba", "decision_function", "transform"):
+        if hasattr(estimator, method):
+            scores = np.asarray(getattr(estimator, method)(rows), dtype=np.float32)
+            return scores if scores.ndim > 1 else scores.reshape(len(rows), -1)
+    raise InvalidError(f"{type(estimator).__name__} gives no scores to compare", reason="SOURCE_UNSUPPORTED")
