@@ -8,7 +8,9 @@ STREAM = "SERVEMESH"
 REGISTRY_FACTS = "servemesh.v1.registry.>"
 WORKER_JOINED = "servemesh.v1.fleet.worker.joined.*"
 WORKER_LEFT = "servemesh.v1.fleet.worker.left.*"
-STREAM_SUBJECTS = (REGISTRY_FACTS, WORKER_JOINED, WORKER_LEFT)
+JOB_FACTS = "servemesh.v1.optimizer.job.>"
+JOBS_QUEUED = "servemesh.v1.optimizer.job.queued.*"
+STREAM_SUBJECTS = (REGISTRY_FACTS, WORKER_JOINED, WORKER_LEFT, JOB_FACTS)
 WORKERS_ANNOUNCED = "servemesh.v1.fleet.worker.announced.*"
 ASSIGNMENT_CHANGED_ALL = "servemesh.v1.fleet.assignment.changed.all"
 
@@ -26,6 +28,11 @@ def worker_joined(worker_id: str) -> str:
 def worker_left(worker_id: str) -> str:
     """Return the subject of WorkerLeft."""
     return f"servemesh.v1.fleet.worker.left.{worker_id}"
+
+
+def job_fact(participle: str, kind: str) -> str:
+    """Return the subject of a fact about a job, as in `job_fact("queued", "conversion")`."""
+    return f"servemesh.v1.optimizer.job.{participle}.{kind}"
 
 
 def worker_announced(worker_id: str) -> str:
