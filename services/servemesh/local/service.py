@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -47,6 +47,8 @@ class Probe(Protocol):
 
     async def is_ready(self, url: str) -> bool: ...
 
+    async def has_well_members(self, url: str) -> bool: ...
+
     async def post(self, url: str) -> None: ...
 
 
@@ -56,6 +58,8 @@ class Timing:
 
     poll_s: float = 0.1
     """Between two looks at a file or a page that is to appear."""
+    settle_s: float = 5.0
+    """A process that has not found all its upstream hosts well by then is READY nevertheless: some may be dead."""
     grace_s: float = 20.0
     """A process told to end that has not ended by then is killed."""
     ready_s: float = 60.0
@@ -181,6 +185,7 @@ class Supervisor:
         except TimeoutError:
             failing = names.PROCESS_UNREADY
         else:
+            await self._settled(spec)
             if not self._stopping[spec.stage].is_set():
                 self._change_process(spec.name, state=State.READY)
             await self._until_hung(spec)
@@ -196,6 +201,17 @@ class Supervisor:
             else:
                 await asyncio.sleep(self._timing.poll_s)
         await ready.wait()
+
+    async def _settled(self, spec: ProcessSpec) -> None:
+        """Return when `spec` has found all its upstream hosts well, or has had the time to."""
+        if spec.members_url is None:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._timing.settle_s):
+                while True:
+                    if await self._probe.has_well_members(spec.members_url):
+                        return
+                    await asyncio.sleep(self._timing.poll_s)
 
     async def _until_hung(self, spec: ProcessSpec) -> None:
         """Return when `spec` has not answered for too long; never, if there is nothing to ask it."""

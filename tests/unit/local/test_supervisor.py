@@ -75,6 +75,8 @@ class MemoryProbe:
 
     def __init__(self) -> None:
         self.pages: set[str] = set()
+        self.well: set[str] = set()
+        self.asked_for_members = asyncio.Event()
         self.files: set[str] = set()
         self.posted: list[str] = []
 
@@ -83,6 +85,10 @@ class MemoryProbe:
 
     async def is_ready(self, url: str) -> bool:
         return url in self.pages
+
+    async def has_well_members(self, url: str) -> bool:
+        self.asked_for_members.set()
+        return url in self.well
 
     async def post(self, url: str) -> None:
         self.posted.append(url)
@@ -101,7 +107,11 @@ class Run:
     """One supervisor at work."""
 
     def __init__(
-        self, *specs: ProcessSpec, launcher: SteppedLauncher | None = None, ready_s: float = 60
+        self,
+        *specs: ProcessSpec,
+        launcher: SteppedLauncher | None = None,
+        ready_s: float = 60,
+        settle_s: float = 60,
     ) -> None:
         self.launcher = launcher or SteppedLauncher()
         self.probe = MemoryProbe()
@@ -127,6 +137,7 @@ class Run:
             policy=RestartPolicy(delay_s_first=0.001),
             timing=Timing(
                 poll_s=0.001,
+                settle_s=settle_s,
                 grace_s=0.05,
                 ready_s=ready_s,
                 patience=Patience(interval_s=0.001, silences_max=30),
@@ -174,6 +185,25 @@ async def test_a_store_is_ready_when_its_page_answers():
         await run.until("store", State.STARTING)
         run.probe.pages.add("http://store")
         await run.until("store", State.READY)
+
+
+async def test_a_load_balancer_is_ready_when_it_has_found_all_its_hosts_well():
+    run = Run(a_spec("edge", Stage.EDGE, members_url="http://members"))
+    async with run.under_way():
+        await run.until("edge", State.STARTING)
+        run.launcher.latest("edge").say(READY_LINE)
+        await run.probe.asked_for_members.wait()
+        assert run.state("edge") is State.STARTING
+        run.probe.well.add("http://members")
+        await run.until("edge", State.READY)
+
+
+async def test_a_load_balancer_with_a_dead_host_is_ready_after_a_while():
+    run = Run(a_spec("edge", Stage.EDGE, members_url="http://members"), settle_s=0.01)
+    async with run.under_way():
+        await run.until("edge", State.STARTING)
+        run.launcher.latest("edge").say(READY_LINE)
+        await run.until("edge", State.READY)
 
 
 async def test_a_process_is_not_started_before_its_file_is_there():

@@ -22,6 +22,14 @@ class HttpProbe:
         """Whether GET `url` answers 200 in time."""
         return await asyncio.to_thread(self._status, "GET", url) == 200
 
+    async def has_well_members(self, url: str) -> bool:
+        """Whether a page of Envoy's counters tells of upstream hosts, all of them well."""
+        page = await asyncio.to_thread(fetched, url, timeout_s=self._timeout_s)
+        counters = dict(line.rpartition(": ")[::2] for line in (page or "").splitlines())
+        known = {name.rpartition(".")[2]: value for name, value in counters.items()}
+        total = known.get("membership_total", "0")
+        return total != "0" and known.get("membership_healthy") == total
+
     async def post(self, url: str) -> None:
         """POST to `url`; a process that does not answer is left alone."""
         await asyncio.to_thread(self._status, "POST", url)

@@ -239,6 +239,7 @@ def _envoy(layout: MeshLayout) -> ProcessSpec:
         stage=Stage.EDGE,
         ready_url=f"{admin}/ready",
         health_url=f"{admin}/server_info",
+        members_url=f"{admin}/stats?filter=cluster.workers.membership",
         metrics_url=f"{admin}/stats/prometheus?usedonly",
         needs_file=str(_bootstrap(layout)),
     )

@@ -43,6 +43,9 @@ class ProcessSpec:
     """GET answers 200 once the process serves; None: it logs the event `ready`."""
     health_url: str | None = None
     """GET answers 200 as long as the process is well; None: it is well while it lives."""
+    members_url: str | None = None
+    """Page of counters that tell how many upstream hosts it knows and has found well: it is READY only once it has
+    found all of them well, or after some seconds; None: it is READY as soon as it serves."""
     metrics_url: str | None = None
     needs_file: str | None = None
     """Started only once this file exists."""
