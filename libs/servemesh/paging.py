@@ -53,7 +53,11 @@ class PageRequest:
         """Cut what was read down to the page."""
         kept = tuple(items[: self.size])
         more = len(items) > self.size
-        return Page(items=kept, next_page_token=_encoded(self.scope, key(kept[-1])) if more else "")
+        return Page(items=kept, next_page_token=self.token(key(kept[-1])) if more else "")
+
+    def token(self, key: str) -> str:
+        """The token of the page that goes on after `key`."""
+        return _encoded(self.scope, key)
 
 
 def page_request(scope: str, page_size: int, page_token: str) -> PageRequest:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+from servemesh.changes import Changes
 from servemesh.events.memory import MemoryBus
 from servemesh.registry.adapters.sql_store import SqlStore
 from servemesh.registry.domain.admission import Admitted
@@ -19,7 +20,6 @@ from servemesh.registry.domain.observing import DeploymentState
 from servemesh.registry.domain.uploads import Upload
 from servemesh.registry.service.aliases import AliasBook
 from servemesh.registry.service.catalog import Catalog
-from servemesh.registry.service.changes import Changes
 from servemesh.registry.service.demands import Demands
 from servemesh.registry.service.deployments import DeploymentBook
 from servemesh.registry.service.leases import Leases, LeaseSettings

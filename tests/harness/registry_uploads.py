@@ -13,13 +13,13 @@ from typing import Any
 from servemesh.api.registry.v1 import registry_pb2 as pb
 from servemesh.api.registry.v1 import registry_pb2_grpc as pb_grpc
 from servemesh.blobs.ports import BlobStore
+from servemesh.changes import Changes
 from servemesh.registry.adapters.admission_process import AdmissionLimits, AdmissionProcess
 from servemesh.registry.adapters.sql_store import SqlStore
 from servemesh.registry.adapters.staging_files import StagingFiles
 from servemesh.registry.api.uploads import UploadsApi
 from servemesh.registry.domain.limits import Limits
 from servemesh.registry.domain.uploads import UploadLimits
-from servemesh.registry.service.changes import Changes
 from servemesh.registry.service.commits import Commits
 from servemesh.registry.service.downloads import Downloads
 from servemesh.registry.service.publishing import Publishing

@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from servemesh import data_lock, lifecycle
 from servemesh.blobs.minio_store import MinioStore
 from servemesh.blobs.ports import BlobStore
+from servemesh.changes import Changes
 from servemesh.errors import UnavailableError
 from servemesh.events.nats_bus import NatsBus
 from servemesh.events.ports import Bus
@@ -28,7 +29,6 @@ from servemesh.registry.api.registry import RegistryApi
 from servemesh.registry.service.aliases import AliasBook
 from servemesh.registry.service.bucket import Bucket
 from servemesh.registry.service.catalog import Catalog
-from servemesh.registry.service.changes import Changes
 from servemesh.registry.service.collecting import Collector
 from servemesh.registry.service.commits import Commits
 from servemesh.registry.service.demands import Demands

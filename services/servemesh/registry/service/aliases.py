@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from servemesh import names
+from servemesh.changes import Changes
 from servemesh.errors import ConflictError, StaleError
 from servemesh.paging import Page, PageRequest
 from servemesh.registry.domain.aliases import NEW, Alias, AliasMove, next_move_time
@@ -12,7 +13,6 @@ from servemesh.registry.domain.events import Kind
 from servemesh.registry.domain.limits import Limits, check_room
 from servemesh.registry.service import lookup
 from servemesh.registry.service.catalog import removed_alias
-from servemesh.registry.service.changes import Changes
 from servemesh.registry.service.ports import Clock, Store, Transaction
 from servemesh.registry.service.recording import answered, check_etag, record, request_lock
 from servemesh.requests import RequestKey

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from servemesh import names
+from servemesh.changes import Changes
 from servemesh.errors import ConflictError, ExistsError
 from servemesh.paging import Page, PageRequest
 from servemesh.registry.domain.aliases import AliasMove, next_move_time
@@ -13,7 +14,6 @@ from servemesh.registry.domain.events import Kind
 from servemesh.registry.domain.limits import Limits, check_room
 from servemesh.registry.domain.models import Model, ModelVersion
 from servemesh.registry.service import lookup
-from servemesh.registry.service.changes import Changes
 from servemesh.registry.service.ports import Clock, Store, Transaction
 from servemesh.registry.service.recording import answered, check_etag, record, request_lock
 from servemesh.requests import RequestKey

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
 
 from servemesh import names
+from servemesh.changes import Changes
 from servemesh.errors import ConflictError, ExistsError, OverloadedError
 from servemesh.paging import Page, PageRequest
 from servemesh.registry.domain.batching import DEFAULTS, BatchingPolicy
@@ -20,7 +21,6 @@ from servemesh.registry.domain.events import Kind
 from servemesh.registry.domain.limits import Limits
 from servemesh.registry.domain.observing import ObservedDeployment, observed
 from servemesh.registry.service import lookup
-from servemesh.registry.service.changes import Changes
 from servemesh.registry.service.ports import Clock, Store, Transaction
 from servemesh.registry.service.recording import answered, check_etag, record, request_lock
 from servemesh.requests import RequestKey

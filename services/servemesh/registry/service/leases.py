@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from servemesh import names
+from servemesh.changes import Changes
 from servemesh.errors import InvalidError, StaleError, UnavailableError
 from servemesh.observe import metrics
 from servemesh.observe import names as telemetry
@@ -19,7 +20,6 @@ from servemesh.registry.domain.fleet import Assignment, Lease, VersionKey, Worke
 from servemesh.registry.domain.limits import Limits, check_room
 from servemesh.registry.domain.models import ModelVersion
 from servemesh.registry.service import lookup
-from servemesh.registry.service.changes import Changes
 from servemesh.registry.service.placing import FLEET_LOCK, Placing
 from servemesh.registry.service.ports import Clock, Store, Transaction
 from servemesh.registry.service.recording import record

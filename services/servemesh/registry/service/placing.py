@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass, replace
 
 from servemesh import names
+from servemesh.changes import Changes
 from servemesh.errors import UnavailableError
 from servemesh.events import subjects
 from servemesh.observe import metrics
@@ -13,7 +14,6 @@ from servemesh.observe import names as telemetry
 from servemesh.registry.domain.fleet import Assignment
 from servemesh.registry.domain.limits import Limits
 from servemesh.registry.domain.reconciling import Decision, FleetState, decided, keys_of_interest
-from servemesh.registry.service.changes import Changes
 from servemesh.registry.service.ports import Announcer, Clock, Store, Transaction
 
 log = logging.getLogger(__name__)

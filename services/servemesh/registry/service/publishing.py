@@ -9,16 +9,16 @@ from dataclasses import replace
 from datetime import datetime
 
 from servemesh import names
-from servemesh.errors import UnavailableError
+from servemesh.changes import Changes
+from servemesh.errors import ConflictError, UnavailableError
 from servemesh.registry.domain.admission import Admitted
 from servemesh.registry.domain.collecting import is_claimable
 from servemesh.registry.domain.events import Kind
 from servemesh.registry.domain.limits import Limits, check_room
-from servemesh.registry.domain.models import ModelVersion
+from servemesh.registry.domain.models import ModelVersion, manifest_sha256
 from servemesh.registry.domain.uploads import Upload
 from servemesh.registry.service import lookup
 from servemesh.registry.service.catalog import added_model
-from servemesh.registry.service.changes import Changes
 from servemesh.registry.service.collecting import BLOBS_LOCK
 from servemesh.registry.service.ports import Clock, Store
 from servemesh.registry.service.recording import answered, record, request_lock
@@ -45,6 +45,8 @@ class Publishing:
 
             async def work() -> Upload:
                 check_room(await tx.uploads.count_open(), open_max, "open uploads", "UPLOADS_OPEN_MAX")
+                for source in upload.source_versions:
+                    await lookup.version(tx, *names.version_ids(source))
                 if await tx.models.find(upload.model_id) is None:
                     await added_model(tx, upload.model_id, "", {}, self._clock, self._limits)
                 await tx.uploads.put(upload)
@@ -97,15 +99,25 @@ class Publishing:
             await tx.blobs.forget_orphans(sha256s)
             await tx.uploads.put(replace(kept, files=upload.files))
 
-    async def commit_upload(self, upload: Upload, admitted: Admitted, *, now: datetime) -> ModelVersion:
+    async def commit_upload(
+        self, upload: Upload, admitted: Admitted, *, now: datetime, request_id: str = ""
+    ) -> ModelVersion:
         """Publish `upload` as the next Version of its Model, with its event; once only."""
         model_name = names.model(upload.model_id)
-        async with self._store.writing(model_name) as tx:
+        locks = (model_name, f"requests/{request_id}") if request_id else (model_name,)
+        async with self._store.writing(*locks) as tx:
             kept = await tx.uploads.find(upload.model_id, upload.upload_id)
             if kept is None:
                 raise lookup.missing("UPLOAD_MISSING", upload.name)
             if kept.version_id is not None:
                 return await lookup.version(tx, upload.model_id, kept.version_id)
+            made = await tx.models.find_version_of_request(request_id) if request_id else None
+            if made is not None:
+                _check_same(made, upload)
+                await tx.uploads.put(
+                    replace(upload, version_id=made.version_id, warnings=tuple(admitted.warnings))
+                )
+                return made
             model = await lookup.model(tx, upload.model_id)
             count = await tx.models.count_versions(upload.model_id)
             check_room(count, self._limits.versions_max, "versions of the model")
@@ -116,6 +128,8 @@ class Publishing:
                 entry_path=admitted.entry_path,
                 signature=admitted.signature,
                 labels=upload.labels,
+                source_versions=upload.source_versions,
+                request_id=request_id,
                 create_time=now,
             )
             await tx.models.add_version(version)
@@ -133,7 +147,20 @@ class Publishing:
             return await lookup.version(tx, model_id, version_id)
 
 
+def _check_same(made: ModelVersion, upload: Upload) -> None:
+    """ConflictError REQUEST_ID_REUSED unless `upload` holds what the Version was made of."""
+    if made.model_id != upload.model_id or made.sha256 != manifest_sha256(upload.files):
+        raise ConflictError(
+            f"request_id {made.request_id} made {made.name}, which holds other files; take a new one",
+            reason="REQUEST_ID_REUSED",
+            request_id=made.request_id,
+            name=made.name,
+        )
+
+
 def _digest(upload: Upload) -> str:
     files = [[file.path, file.size_bytes, file.sha256] for file in upload.files]
-    body = json.dumps(["CreateUpload", upload.model_id, files, sorted(upload.labels.items())])
-    return hashlib.sha256(body.encode()).hexdigest()
+    content = ["CreateUpload", upload.model_id, files, sorted(upload.labels.items())]
+    if upload.source_versions:  # else the digest is the one that registries before lineage kept
+        content.append(list(upload.source_versions))
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from servemesh.changes import Changes
 from servemesh.errors import UnavailableError
 from servemesh.events.ports import Link, Publisher, StreamInspector, StreamState
 from servemesh.observe import metrics
 from servemesh.observe import names as telemetry
 from servemesh.registry.domain.outbox import OutboxRow, SentMark
-from servemesh.registry.service.changes import Changes
 from servemesh.registry.service.duties import SoleDuty
 from servemesh.registry.service.ports import Clock, Store
 
