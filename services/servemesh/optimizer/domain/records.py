@@ -41,7 +41,7 @@ class LogLine:
 
 
 BLOBS = "optimizer/"
-"""Where the optimizer's blobs lie in the bucket, apart from the Versions': the registry deletes those it does not know."""
+"""Where the optimizer's blobs lie: apart from those of Versions, which the registry deletes when it does not know them."""
 
 
 def blob_key(owner: str, number: int) -> str:
