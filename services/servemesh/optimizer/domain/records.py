@@ -41,7 +41,7 @@ class LogLine:
 
 
 BLOBS = "optimizer/"
-"""Where the optimizer's blobs lie: apart from those of Versions, which the registry deletes when it does not know them."""
+"""Where the optimizer's blobs lie: the registry, which deletes blobs that no Version needs, does not look there."""
 
 
 def blob_key(owner: str, number: int) -> str:
