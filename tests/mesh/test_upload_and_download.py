@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import uuid
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -60,6 +61,30 @@ async def test_what_was_pushed_is_a_version_and_comes_back_byte_for_byte(bench):
     }
     assert {path: await bench.read(version, path) for path in files} == files
     assert await bench.staging.list_uploads() == []
+
+
+async def test_lineage_is_kept_and_a_commit_with_its_id_can_be_repeated(bench):
+    source = await bench.pushed({"model.onnx": MODEL})
+    digest = hashlib.sha256(MODEL).hexdigest()
+    file = pb.ArtifactFile(path="model.onnx", size_bytes=len(MODEL), sha256=digest)
+    wish = pb.Upload(files=[file], source_versions=[source.name])
+    versions, request_id = [], str(uuid.uuid4())
+    for _ in range(2):
+        request = pb.CreateUploadRequest(parent="models/small", upload=wish)
+        upload = (await bench.registry.CreateUpload(request)).upload
+        assert list(upload.source_versions) == [source.name]
+        await bench.sent(upload, "model.onnx", MODEL)
+        commit = pb.CommitUploadRequest(name=upload.name, request_id=request_id)
+        versions.append((await bench.registry.CommitUpload(commit)).model_version)
+    assert versions[0] == versions[1]
+    assert list(versions[0].source_versions) == [source.name]
+    request.upload.source_versions[:] = ["models/small/versions/9"]
+    code, error = await refusal(bench.registry.CreateUpload(request))
+    assert (code, error.reason) == (grpc.StatusCode.NOT_FOUND, "VERSION_MISSING")
+    code, error = await refusal(
+        bench.registry.CommitUpload(pb.CommitUploadRequest(name=upload.name, request_id="7"))
+    )
+    assert (code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "REQUEST_ID_MALFORMED")
 
 
 async def test_a_download_goes_on_from_an_offset(bench):

@@ -19,7 +19,7 @@ def model(message: pb.Model) -> results.Model:
         description=message.description,
         labels=dict(message.labels),
         latest_version=message.latest_version_id,
-        create_time=_time(message.create_time),
+        create_time=time(message.create_time),
     )
 
 
@@ -35,12 +35,14 @@ def version(message: pb.ModelVersion, warnings: tuple[str, ...] = ()) -> results
             results.File(path=file.path, size_bytes=file.size_bytes, sha256=file.sha256)
             for file in message.files
         ),
+        entry_path=message.entry_path,
         format=message.signature.format,
         inputs=tuple(_tensor(spec) for spec in message.signature.inputs),
         outputs=tuple(_tensor(spec) for spec in message.signature.outputs),
         batchable=message.signature.batchable,
         labels=dict(message.labels),
-        create_time=_time(message.create_time),
+        source_versions=tuple(message.source_versions),
+        create_time=time(message.create_time),
         warnings=warnings,
     )
 
@@ -52,7 +54,7 @@ def alias(message: pb.Alias) -> results.Alias:
         model=model_id,
         alias=alias_id,
         version=names.version_ids(message.version)[1],
-        update_time=_time(message.update_time),
+        update_time=time(message.update_time),
     )
 
 
@@ -60,7 +62,7 @@ def alias_move(message: pb.AliasMove) -> results.AliasMove:
     """Return the stretch of history in `message`."""
     return results.AliasMove(
         version=names.version_ids(message.version)[1] if message.version else None,
-        move_time=_time(message.move_time),
+        move_time=time(message.move_time),
     )
 
 
@@ -68,7 +70,7 @@ def deployment(message: pb.Deployment) -> results.Deployment:
     """Return the Deployment in `message`."""
     return results.Deployment(
         model=names.deployment_id(message.name),
-        state=_state(pb.Deployment.State, message.state),
+        state=enum_name(pb.Deployment.State, message.state),
         traffic=tuple(
             results.Traffic(target=target.target.rsplit("/", 1)[-1], weight_percent=target.weight_percent)
             for target in message.traffic
@@ -85,7 +87,7 @@ def worker(message: fleet_pb2.Worker) -> results.Worker:
     return results.Worker(
         worker=names.worker_id(message.name),
         address=message.address,
-        state=_state(fleet_pb2.Worker.State, message.state),
+        state=enum_name(fleet_pb2.Worker.State, message.state),
         memory_bytes_max=message.memory_bytes_max,
         providers=tuple(message.providers),
         slots=tuple(_slot(slot) for slot in message.slots),
@@ -113,7 +115,7 @@ def _slot(message: fleet_pb2.Slot) -> results.Slot:
     return results.Slot(
         model=model_id,
         version=version_id,
-        state=_state(fleet_pb2.Slot.State, message.state),
+        state=enum_name(fleet_pb2.Slot.State, message.state),
         is_default=message.is_default,
         aliases=tuple(message.aliases),
         memory_bytes=message.memory_bytes,
@@ -131,11 +133,12 @@ def _tensor(message: pb.TensorSpec) -> results.Tensor:
     )
 
 
-def _state(enum: Any, value: int) -> str:
+def enum_name(enum: Any, value: int, prefix: str = "STATE_") -> str:
     """Return READY for STATE_READY; a number that a newer server sends stays one."""
-    return str(enum.Name(value)).removeprefix("STATE_") if value in enum.values() else str(value)
+    return str(enum.Name(value)).removeprefix(prefix) if value in enum.values() else str(value)
 
 
-def _time(stamp: Any) -> datetime:
+def time(stamp: Any) -> datetime:
+    """Return the moment of a Timestamp, in UTC."""
     moment: datetime = stamp.ToDatetime(tzinfo=UTC)
     return moment

@@ -73,11 +73,15 @@ class Version:
     size_bytes: int
     sha256: str
     files: tuple[File, ...]
+    entry_path: str
+    """The file that the runtime opens, one of `files`."""
     format: str
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     batchable: bool
     labels: Mapping[str, str]
+    source_versions: tuple[str, ...]
+    """The Versions it was made from, as `models/{model}/versions/{version}`."""
     create_time: datetime
     warnings: tuple[str, ...] = ()
     """What to know although the model was accepted; given by `push` only."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,11 +34,22 @@ Progress = Callable[[int, int], None]
 
 
 def push(
-    model_id: str, path: Path, labels: Mapping[str, str], on_progress: Progress
+    model_id: str,
+    path: Path,
+    labels: Mapping[str, str],
+    on_progress: Progress,
+    *,
+    source_versions: Sequence[str] = (),
+    request_id: str = "",
 ) -> Operation[results.Version]:
-    """Upload a file or a folder and have it published as the next Version."""
-    folder, files = yield Work(work=partial(_examined, path))
-    upload = yield from _opened(model_id, pb.Upload(files=files, labels=labels))
+    """Upload a file or a folder and have it published as the next Version.
+
+    With a request_id (a UUID) of the caller it becomes one Version, however often it is pushed.
+    """
+    folder, files = yield Work(work=partial(examined, path))
+    upload = yield from _opened(
+        model_id, pb.Upload(files=files, labels=labels, source_versions=source_versions), request_id
+    )
     total = sum(file.size_bytes for file in files)
     received = dict(zip((file.path for file in upload.files), upload.received_bytes, strict=False))
     for file in files:
@@ -46,9 +57,9 @@ def push(
         yield from _sent(upload.name, folder / file.path, file, others, total, on_progress)
         received[file.path] = file.size_bytes
     on_progress(total, total)
-    request_id = str(uuid.uuid5(_NAMESPACE, upload.name))
+    commit_id = request_id or str(uuid.uuid5(_NAMESPACE, upload.name))
     try:
-        answer = yield Call(request=pb.CommitUploadRequest(name=upload.name, request_id=request_id))
+        answer = yield Call(request=pb.CommitUploadRequest(name=upload.name, request_id=commit_id))
     except InvalidError:
         yield from _withdrawn(model_id, upload.name)
         raise
@@ -68,7 +79,7 @@ def pull(
     return found
 
 
-def _examined(path: Path) -> tuple[Path, list[pb.ArtifactFile]]:
+def examined(path: Path) -> tuple[Path, list[pb.ArtifactFile]]:
     """Return the folder that holds the files, and each file with size and digest."""
     if path.is_file():
         folder, paths = path.parent, [path]
@@ -93,20 +104,24 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _opened(model_id: str, wish: pb.Upload) -> Operation[pb.Upload]:
-    """Return the upload of these very files that broke off before, or a new one."""
+def _opened(model_id: str, wish: pb.Upload, request_id: str) -> Operation[pb.Upload]:
+    """Return the upload of these very files that broke off before, or a new one.
+
+    One that has become a Version already is as good where the caller has a request_id, and of no use otherwise.
+    """
     content = [[file.path, file.sha256] for file in wish.files]
-    key = json.dumps([model_id, content, sorted(wish.labels.items())])
-    for request_id in (uuid.uuid5(_NAMESPACE, key), uuid.uuid4()):
-        request = pb.CreateUploadRequest(
-            parent=names.model(model_id), upload=wish, request_id=str(request_id)
-        )
+    key = json.dumps([model_id, content, sorted(wish.labels.items()), *wish.source_versions])
+    for open_id in (uuid.uuid5(_NAMESPACE, request_id or key), uuid.uuid4()):
+        request = pb.CreateUploadRequest(parent=names.model(model_id), upload=wish, request_id=str(open_id))
         try:
             upload = (yield Call(request=request)).upload
             found: pb.Upload = (yield Call(request=pb.GetUploadRequest(name=upload.name))).upload
-            if list(found.received_bytes) == [file.size_bytes for file in found.files]:
+            is_whole = list(found.received_bytes) == [file.size_bytes for file in found.files]
+            if is_whole and not request_id:
                 yield from _touched(found)
-        except (MissingError, ConflictError):
+        except (MissingError, ConflictError) as error:
+            if error.reason == "VERSION_MISSING":  # a source version
+                raise
             continue  # that one has become a Version already, or has expired
         return found
     raise UnavailableError(

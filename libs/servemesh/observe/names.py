@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 SECONDS, BYTES = "seconds", "bytes"
 CALL_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+JOB_BUCKETS_S = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0, 86_400.0)
 ROWS_BUCKETS = tuple(float(1 << power) for power in range(13))
 
 
@@ -176,7 +177,28 @@ ADMISSION_CRASHED = "admission.crashed"  # with status and detail
 UPLOADS_SWEEP_FAILED = "uploads.sweep_failed"  # with reason
 
 # --- optimizer -------------------------------------------------------------------------------------
+OPTIMIZER_JOBS_RUNNING = _metric("servemesh.optimizer.jobs.running", "Jobs that this optimizer works on.")
+OPTIMIZER_JOBS_ENDED = _metric("servemesh.optimizer.jobs.ended", "Jobs that ended here.", "kind", "state")
+OPTIMIZER_JOB_DURATION = _metric(
+    "servemesh.optimizer.job.duration",
+    "Time from a job's first start to its end.",
+    "kind",
+    unit=SECONDS,
+    buckets=JOB_BUCKETS_S,
+)
+OPTIMIZER_FACTS_SENT = _metric("servemesh.optimizer.facts.sent", "Facts that the broker has confirmed.")
+
+JOB_TAKEN = "job.taken"  # with job, epoch
+JOB_LEFT = "job.left"  # with job, epoch, state, reason: ended, or given back to be taken again
+JOB_LOST = "job.lost"  # with job, epoch: this process was too slow, and another one has the job
+JOB_CRASHED = "job.crashed"  # with job, error_id and the exception: a bug
+FACTS_WAITING = "facts.waiting"  # with reason: the broker is away; facts wait in the database
+WAKE_UPS_LOST = "wake_ups.lost"  # with reason: jobs are found by looking for them until messages come again
+OPTIMIZER_SWEPT = "optimizer.swept"  # with sources, blobs: what nobody needs any more is deleted
+OPTIMIZER_SWEEP_FAILED = "optimizer.sweep_failed"  # with reason
 CHILD_ENDED_BADLY = "child.ended_badly"  # with subject, status, verdict, detail: a step that left no result
+PASS_LOST = "pass.lost"  # with reason: the store has an output no more, or damaged; it is made again
+PASSES_SWEEP_WAITING = "passes.sweep_waiting"  # with reason
 PASSES_SWEPT = "passes.swept"  # with count: results of steps that are too old or too many are deleted
 
 # --- gateway: the edge -----------------------------------------------------------------------------

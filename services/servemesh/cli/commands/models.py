@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from servemesh import names as resource_names
 from servemesh.cli import output
 from servemesh.cli.options import Address, AsJson, ModelName, Target, connected, pairs, split_target
 from servemesh.client import Version
@@ -84,11 +85,12 @@ def show(name: ModelName, address: Address, as_json: AsJson = False) -> None:
             output.size(version.size_bytes),
             version.sha256[:12],
             version.create_time.strftime(_TIME),
+            ", ".join(_target(source) for source in version.source_versions),
             _joined(dict(version.labels)),
         )
         for version in versions
     )
-    columns = ("VERSION", "ALIASES", "SIZE", "SHA256", "CREATED (UTC)", "LABELS")
+    columns = ("VERSION", "ALIASES", "SIZE", "SHA256", "CREATED (UTC)", "MADE FROM", "LABELS")
     output.print_table(columns, rows, empty=f"{name} has no versions yet.")
     if versions:
         output.out.print(f"\n{name} version {versions[0].version}")
@@ -191,6 +193,12 @@ def _print_signature(version: Version) -> None:
     rows = [("input", tensor.name, tensor.datatype, output.shape(tensor)) for tensor in version.inputs]
     rows += [("output", tensor.name, tensor.datatype, output.shape(tensor)) for tensor in version.outputs]
     output.print_table(("", "NAME", "DATATYPE", "SHAPE"), rows, empty="no inputs or outputs")
+
+
+def _target(version: str) -> str:
+    """Return NAME@VERSION, as commands take it."""
+    model_id, version_id = resource_names.version_ids(version)
+    return f"{model_id}@{version_id}"
 
 
 def _joined(labels: dict[str, str]) -> str:

@@ -71,6 +71,12 @@ class SqlModels:
                 found[version.model_id, version.version_id] = version
         return found
 
+    async def find_version_of_request(self, request_id: str) -> ModelVersion | None:
+        """The Version that a commit with this request_id made, if there is one."""
+        table = schema.versions
+        text = await self._connection.scalar(select(table.c.document).where(table.c.request_id == request_id))
+        return _VERSION.loads(text) if text is not None else None
+
     async def list_versions(self, model_id: str, *, before: int, limit: int) -> Sequence[ModelVersion]:
         """Versions with smaller ids than `before`, newest first; 0 means all."""
         table = schema.versions
@@ -90,6 +96,7 @@ class SqlModels:
             "model_id": version.model_id,
             "version_id": version.version_id,
             "document": _VERSION.dumps(version),
+            "request_id": version.request_id or None,
         }
         await self._connection.execute(insert(schema.versions).values(**values))
         key = {"model_id": version.model_id, "version_id": version.version_id}

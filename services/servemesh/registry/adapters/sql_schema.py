@@ -55,6 +55,7 @@ versions = Table(
     Column("model_id", _ID, primary_key=True),
     Column("version_id", BigInteger, primary_key=True, autoincrement=False),
     Column("document", Text, nullable=False),
+    Column("request_id", String(36), index=True, unique=True),
     ForeignKeyConstraint(["model_id"], ["models.model_id"]),
 )
 

@@ -16,6 +16,7 @@ from servemesh.registry.domain.models import ArtifactFile
 from servemesh.registry.service.commits import Commits
 from servemesh.registry.service.downloads import Downloads
 from servemesh.registry.service.uploads import Progress, Uploads
+from servemesh.requests import request_key
 
 Context = Any
 
@@ -40,6 +41,7 @@ class UploadsApi:
             request.parent,
             [_from_file(file) for file in request.upload.files],
             request.upload.labels,
+            source_versions=request.upload.source_versions,
             request_id=request.request_id,
         )
         return pb.CreateUploadResponse(upload=_to_upload(progress))
@@ -56,7 +58,8 @@ class UploadsApi:
         self, request: pb.CommitUploadRequest, context: Context
     ) -> pb.CommitUploadResponse:
         """Publish what was uploaded."""
-        version, warnings = await self._commits.commit(request.name)
+        key = request_key(request)
+        version, warnings = await self._commits.commit(request.name, request_id=key.request_id if key else "")
         return pb.CommitUploadResponse(model_version=to_version(version), warnings=warnings)
 
     async def DeleteUpload(
@@ -126,4 +129,5 @@ def _to_upload(progress: Progress) -> pb.Upload:
         received_bytes=progress.received_bytes,
         labels=dict(upload.labels),
         expire_time=expires,
+        source_versions=upload.source_versions,
     )

@@ -76,6 +76,7 @@ class ModelVersion:
     signature: Signature
     labels: Mapping[str, str] = field(default_factory=dict)
     source_versions: tuple[str, ...] = ()
+    request_id: str = ""  # of the commit that made it, if it had one
     create_time: datetime
 
     @property

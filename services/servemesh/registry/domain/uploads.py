@@ -14,6 +14,7 @@ from servemesh.registry.domain.models import ArtifactFile
 PATH_BYTES_MAX = 255
 SHA256_DIGITS = frozenset("0123456789abcdef")
 SHA256_LENGTH = 64
+SOURCES_MAX = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,7 @@ class Upload:
     upload_id: str
     files: tuple[ArtifactFile, ...]
     labels: Mapping[str, str] = field(default_factory=dict)
+    source_versions: tuple[str, ...] = ()
     create_time: datetime
     expire_time: datetime
     version_id: int | None = None
@@ -85,6 +87,19 @@ def checked_files(files: Sequence[ArtifactFile], limits: UploadLimits) -> tuple[
         _check_digest(file.sha256, f"upload.files[{index}].sha256")
     _check_distinct([file.path for file in files])
     return tuple(files)
+
+
+def checked_sources(source_versions: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of the Versions that a new one was made from, each once; InvalidError if one is malformed."""
+    if len(source_versions) > SOURCES_MAX:
+        raise InvalidError(
+            f"upload.source_versions has {len(source_versions)} names, at most {SOURCES_MAX} are taken",
+            reason="SOURCES_MAX",
+            field="upload.source_versions",
+            expected=SOURCES_MAX,
+            got=len(source_versions),
+        )
+    return tuple(names.version(*names.version_ids(name)) for name in dict.fromkeys(source_versions))
 
 
 def _check_sizes(files: Sequence[ArtifactFile], limits: UploadLimits) -> None:

@@ -40,10 +40,11 @@ class Commits:
         # A commit that its deadline cut off does not read the blobs again that it had read back already.
         self._verified: OrderedDict[str, None] = OrderedDict()
 
-    async def commit(self, name: str) -> tuple[ModelVersion, tuple[str, ...]]:
+    async def commit(self, name: str, *, request_id: str = "") -> tuple[ModelVersion, tuple[str, ...]]:
         """Publish the Upload; returns the Version and what the user should know.
 
-        Repeated after success it returns the same Version. ConflictError UPLOAD_INCOMPLETE while bytes are missing,
+        Repeated after success it returns the same Version, and so does another Upload of the same files with the
+        same request_id. ConflictError UPLOAD_INCOMPLETE while bytes are missing,
         DamagedError if they are not the declared ones, InvalidError with the reason if the model is refused,
         UnavailableError while the object store is away: the Upload is kept then and can be committed again.
         """
@@ -52,9 +53,9 @@ class Commits:
             version = await self._catalog.get_version(upload.model_id, upload.version_id)
             return version, upload.warnings
         with self._occupied.holding(upload):
-            return await self._publish(upload)
+            return await self._publish(upload, request_id)
 
-    async def _publish(self, upload: Upload) -> tuple[ModelVersion, tuple[str, ...]]:
+    async def _publish(self, upload: Upload, request_id: str) -> tuple[ModelVersion, tuple[str, ...]]:
         await self._check_complete(upload)
         upload = upload.with_digests(
             [await self._digest(upload, index) for index in range(len(upload.files))]
@@ -65,7 +66,9 @@ class Commits:
         await self._catalog.claim_blobs(upload)
         for index, file in enumerate(upload.files):
             await self._store(file, self._staging.path(upload, index))
-        version = await self._catalog.commit_upload(upload, admitted, now=self._clock.now())
+        version = await self._catalog.commit_upload(
+            upload, admitted, now=self._clock.now(), request_id=request_id
+        )
         await self._staging.remove(upload.model_id, upload.upload_id)
         return version, admitted.warnings
 

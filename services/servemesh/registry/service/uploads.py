@@ -25,8 +25,9 @@ class UploadCatalog(Protocol):
     async def create_upload(self, upload: Upload, *, request_id: str, open_max: int) -> Upload:
         """Keep `upload`, creating its Model if need be.
 
-        A request_id seen before gives the Upload of that time (ConflictError REQUEST_ID_REUSED if its files or
-        labels differ). OverloadedError UPLOADS_OPEN_MAX if `open_max` Uploads without a Version are kept already.
+        A request_id seen before gives the Upload of that time (ConflictError REQUEST_ID_REUSED if its files, labels
+        or sources differ). MissingError VERSION_MISSING if a source version does not exist. OverloadedError
+        UPLOADS_OPEN_MAX if `open_max` Uploads without a Version are kept already.
         """
 
     async def get_upload(self, model_id: str, upload_id: str) -> Upload:
@@ -47,11 +48,14 @@ class UploadCatalog(Protocol):
         UnavailableError BLOB_LEAVING while one of them is being deleted: it can be claimed a moment later.
         """
 
-    async def commit_upload(self, upload: Upload, admitted: Admitted, *, now: datetime) -> ModelVersion:
+    async def commit_upload(
+        self, upload: Upload, admitted: Admitted, *, now: datetime, request_id: str = ""
+    ) -> ModelVersion:
         """Publish `upload` (its files carry their digests) as the next Version of its Model, with its event.
 
         Sets version_id and warnings of the kept Upload in the same transaction. If it has a version_id already,
-        changes nothing and returns that Version.
+        changes nothing and returns that Version. If a Version was made by a commit with this request_id, that is the
+        Version of this Upload, too (ConflictError REQUEST_ID_REUSED if it holds other files).
         """
 
     async def get_version(self, model_id: str, version_id: int) -> ModelVersion:
@@ -158,7 +162,13 @@ class Uploads:
         self._limits = limits
 
     async def create(
-        self, parent: str, files: Sequence[ArtifactFile], labels: Mapping[str, str], *, request_id: str
+        self,
+        parent: str,
+        files: Sequence[ArtifactFile],
+        labels: Mapping[str, str],
+        *,
+        source_versions: Sequence[str] = (),
+        request_id: str,
     ) -> Progress:
         """Open an Upload of one new Version of the Model `parent`."""
         now = self._clock.now()
@@ -167,6 +177,7 @@ class Uploads:
             upload_id=f"u{uuid.uuid4().hex}",
             files=rules.checked_files(files, self._limits),
             labels=dict(labels),
+            source_versions=rules.checked_sources(source_versions),
             create_time=now,
             expire_time=now + self._limits.idle_max,
         )
