@@ -13,7 +13,8 @@ import onnx
 import pytest
 
 from servemesh.errors import InvalidError, ServemeshError
-from servemesh.worker.adapters.onnx_session import OnnxSession, RuntimeOptions
+from servemesh.runtime.sessions import RuntimeOptions
+from servemesh.worker.adapters.onnx_session import OnnxSession
 from servemesh.worker.domain.signature import TensorSpec
 from servemesh.worker.service.execution import Array, Runtime, Stop, StoppedError
 from tests.harness import models

@@ -10,7 +10,8 @@ from pathlib import Path
 import onnx
 
 from servemesh import oip
-from servemesh.worker.adapters.onnx_session import OnnxSession, RuntimeOptions
+from servemesh.runtime.sessions import RuntimeOptions
+from servemesh.worker.adapters.onnx_session import OnnxSession
 from servemesh.worker.domain.batching import BatchPolicy
 from servemesh.worker.domain.signature import ANY_SIZE, Signature
 from servemesh.worker.service.batch_metrics import BatchMetrics

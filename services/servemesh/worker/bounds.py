@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from servemesh.blobs.minio_store import StoreSettings
 from servemesh.rpc.limits import Limits
+from servemesh.runtime.sessions import RuntimeOptions
 from servemesh.worker.adapters import machine
 from servemesh.worker.adapters.disk_cache import CacheSettings
-from servemesh.worker.adapters.onnx_session import RuntimeOptions
 from servemesh.worker.domain.batching import BatchPolicy
 from servemesh.worker.service.loading import LoadLimits
 from servemesh.worker.service.reconciler import ReconcilePolicy

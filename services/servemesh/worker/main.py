@@ -21,8 +21,9 @@ from servemesh.observe import metrics, names
 from servemesh.observe.setup import setup
 from servemesh.rpc.health import Health
 from servemesh.rpc.server import Backend, serving
+from servemesh.runtime import text_locale
 from servemesh.worker import bounds
-from servemesh.worker.adapters import machine, text_locale
+from servemesh.worker.adapters import machine
 from servemesh.worker.adapters.assignment_file import AssignmentFile
 from servemesh.worker.adapters.crash_file import CrashFile, faults_reported
 from servemesh.worker.adapters.disk_cache import BlobReader, DiskCache
