@@ -72,6 +72,14 @@ class Rows:
         for begin in range(0, len(rows), size):
             yield self._batch(rows[begin : begin + size])
 
+    def column(self, name: str, split: Split, size: int) -> Iterator[Array]:
+        """Yield one column of the rows that `batches` yields; no other is read."""
+        self.check_enough(split, 1)
+        stored = next(each for each in self._stored if each.column.name == name)
+        rows = self._rows_of(split)
+        for begin in range(0, len(rows), size):
+            yield stored.take(rows[begin : begin + size])
+
     def _batch(self, rows: Array) -> Batch:
         taken = {stored.column.name: stored.take(rows) for stored in self._stored if not stored.column.label}
         labels = {stored.column.name: stored.take(rows) for stored in self._stored if stored.column.label}
