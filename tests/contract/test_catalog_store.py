@@ -12,7 +12,7 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from servemesh import data_lock
+from servemesh.registry.adapters import data_lock
 from servemesh.errors import InvalidError, UnavailableError
 from servemesh.registry.adapters.sql_schema import metadata
 from servemesh.registry.adapters.sql_store import SqlStore

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from servemesh import data_lock, lifecycle
+from servemesh import lifecycle
 from servemesh.blobs.minio_store import MinioStore
 from servemesh.blobs.ports import BlobStore
 from servemesh.changes import Changes
@@ -21,6 +21,7 @@ from servemesh.lifecycle import Ready, Stop, SystemClock, background, ignored, u
 from servemesh.observe import names
 from servemesh.observe.setup import setup
 from servemesh.registry import bounds
+from servemesh.registry.adapters import data_lock
 from servemesh.registry.adapters.admission_process import AdmissionProcess
 from servemesh.registry.adapters.sql_store import SqlStore
 from servemesh.registry.adapters.staging_files import StagingFiles
@@ -89,7 +90,7 @@ async def serve(
     """
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
-        stack.enter_context(data_lock.locked(settings.data_dir, "SERVEMESH_REGISTRY_DATA_DIR"))
+        stack.enter_context(data_lock.locked(settings.data_dir))
         store = await enter(_opened_store(settings))
         staging = await enter(StagingFiles.opened(settings.data_dir / "staging"))
         clock, changes, limits = SystemClock(), Changes(), bounds.limits(settings)

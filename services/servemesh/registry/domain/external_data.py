@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from servemesh.artifact_paths import path_fault
 from servemesh.errors import InvalidError
 from servemesh.registry.domain.onnx_models import ExternalTensor
-from servemesh.registry.domain.uploads import path_fault
 
 DIGITS_MAX = 18
 

@@ -1,4 +1,4 @@
-"""Keeps a second process off the same data folder."""
+"""Keeps a second registry off the same data folder."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from servemesh.errors import ConflictError
 
 
 @contextmanager
-def locked(folder: Path, setting: str) -> Iterator[None]:
-    """Hold the folder for the length of the block; ConflictError, which names `setting`, if it is held."""
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the folder for the length of the block; ConflictError if it is held."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -21,9 +21,9 @@ def locked(folder: Path, setting: str) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ConflictError(
-                f"another process uses this data folder; stop it or name another folder with {setting}",
+                "another registry uses this data folder; stop it or name another folder with "
+                "SERVEMESH_REGISTRY_DATA_DIR",
                 reason="DATA_DIR_BUSY",
-                setting=setting,
             ) from None
         yield
     finally:
