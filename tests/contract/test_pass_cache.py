@@ -16,7 +16,6 @@ from servemesh.blobs.minio_store import StoreSettings as BlobSettings
 from servemesh.blobs.ports import BlobStore
 from servemesh.errors import MissingError, UnavailableError
 from servemesh.optimizer.adapters.sql_store import SqlStore
-from servemesh.optimizer.domain.pass_keys import pass_key
 from servemesh.optimizer.domain.records import BLOBS
 from servemesh.optimizer.service.pass_cache import KeptPasses, PassCacheSettings
 from servemesh.sql.engines import StoreSettings
@@ -192,28 +191,3 @@ async def test_a_store_that_is_away_is_no_loss(tmp_path: Path) -> None:
             await bench.cache.get(KEY, bench.target())
         blobs.away = False
         assert await bench.cache.get(KEY, bench.target()) == ANSWER
-
-
-def test_a_key_depends_on_everything_that_the_output_depends_on() -> None:
-    given = {
-        "input_sha256": "a",
-        "pass_id": "int8_static",
-        "parameters": {"per_channel": True, "exclude": ["a"]},
-        "seed": 0,
-        "data_sha256": "b",
-        "teacher_sha256": "",
-        "libraries": {"onnx": "1.23.0", "onnxruntime": "1.31.0"},
-    }
-    changes = {
-        "input_sha256": "c",
-        "pass_id": "int8_dynamic",
-        "parameters": {"per_channel": 1, "exclude": ["a"]},
-        "seed": 1,
-        "data_sha256": "",
-        "teacher_sha256": "b",
-        "libraries": {"onnx": "1.23.1", "onnxruntime": "1.31.0"},
-    }
-    keys = {pass_key(**{**given, name: value}) for name, value in changes.items()}
-    assert len(keys | {pass_key(**given)}) == len(changes) + 1
-    turned = {**given, "libraries": {"onnxruntime": "1.31.0", "onnx": "1.23.0"}}
-    assert pass_key(**turned) == pass_key(**given)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
-import signal
 import subprocess
 import sys
 import uuid
@@ -19,7 +17,7 @@ from servemesh.errors import ConflictError, DamagedError, InvalidError, MissingE
 from servemesh.events.memory import MemoryBus
 from servemesh.optimizer.adapters.blob_folders import BlobFolders, FolderSettings
 from servemesh.optimizer.adapters.registry_client import RegistryClient, RegistrySettings
-from servemesh.optimizer.adapters.work_folders import WorkFolders
+from servemesh.optimizer.adapters.work_folders import work_folder
 from servemesh.optimizer.domain.records import StoredFile
 from servemesh.registry.main import serve
 from servemesh.registry.settings import Settings
@@ -154,12 +152,10 @@ async def test_paths_that_leave_the_folder_are_refused(blobs, tmp_path, path):
     assert refused.value.reason == "PATH_OUTSIDE"
 
 
-async def test_a_work_folder_is_gone_afterwards(tmp_path):
-    async with WorkFolders.running(tmp_path) as folders:
-        async with folders.opened() as folder:
-            (folder / "deep").mkdir()
-            (folder / "deep" / "file").write_text("left")
-        assert not folder.exists()
+async def test_the_work_folder_is_gone_afterwards(tmp_path):
+    async with work_folder(tmp_path) as folder:
+        (folder / "deep").mkdir()
+        (folder / "deep" / "file").write_text("left")
     assert [path.name for path in tmp_path.iterdir()] == ["lock"]
 
 
@@ -167,10 +163,10 @@ async def test_what_a_killed_process_left_is_swept_and_what_a_living_one_uses_is
     program = f"""
 import asyncio
 from pathlib import Path
-from servemesh.optimizer.adapters.work_folders import WorkFolders
+from servemesh.optimizer.adapters.work_folders import work_folder
 
 async def main():
-    async with WorkFolders.running(Path({str(tmp_path)!r})) as folders, folders.opened() as folder:
+    async with work_folder(Path({str(tmp_path)!r})) as folder:
         (folder / "work").touch()
         await asyncio.sleep(60)
 
@@ -179,12 +175,12 @@ asyncio.run(main())
     other = started(program)
     try:
         await eventually(lambda: bool(list(tmp_path.rglob("work"))), timeout_s=20.0)
-        async with WorkFolders.running(tmp_path):
+        async with work_folder(tmp_path):
             assert list(tmp_path.rglob("work"))
     finally:
-        os.kill(other.pid, signal.SIGKILL)
+        other.kill()
         other.wait()
-    async with WorkFolders.running(tmp_path):
+    async with work_folder(tmp_path):
         assert not list(tmp_path.rglob("work"))
 
 

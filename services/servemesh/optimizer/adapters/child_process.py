@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 import os
+import shutil
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChildSettings:
-    """Bounds of all child processes. `environment` is all that they see of ours."""
+    """Bounds of all child processes. `environment` is all that they see of ours: what pip or CUDA need, no secrets."""
 
     processes_max: int = 2
     file_bytes_max: int = 16 * 1024**3
@@ -128,7 +129,6 @@ class ChildProcesses:
         return {
             "PATH": os.defpath,
             "LANG": "C.UTF-8",
-            "HOME": str(folder.absolute()),
             "TMPDIR": str(folder.absolute() / messages.TEMPORARY),
             "PYTHONHASHSEED": "0",  # the order of sets must not change what a pass makes
             "OMP_NUM_THREADS": str(threads),
@@ -163,6 +163,8 @@ def _worked(watch: ChildWatch, folder: Path, request: Mapping[str, Any]) -> Endi
         raise UnavailableError(
             "a child process could not be started; try again", reason="CHILD_NOT_STARTED"
         ) from error
+    finally:
+        shutil.rmtree(folder / messages.TEMPORARY, ignore_errors=True)
 
 
 @contextmanager

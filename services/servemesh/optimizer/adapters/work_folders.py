@@ -1,4 +1,4 @@
-"""Folders in which jobs work. What a process that was killed has left is removed by the next one that starts."""
+"""The folder in which jobs work. What a process that was killed has left is removed by the next one that starts."""
 
 from __future__ import annotations
 
@@ -14,32 +14,15 @@ from pathlib import Path
 _LOCK = "lock"
 
 
-class WorkFolders:
-    """Gives out empty folders below one that this process holds. Several processes may share the root."""
-
-    def __init__(self, own: Path) -> None:
-        self._own = own
-
-    @classmethod
-    @asynccontextmanager
-    async def running(cls, root: Path) -> AsyncIterator[WorkFolders]:
-        """Sweep `root`, then hold a folder of our own in it for the length of the block."""
-        own, descriptor = await asyncio.to_thread(_begun, root)
-        try:
-            yield cls(own)
-        finally:
-            await asyncio.to_thread(shutil.rmtree, own, ignore_errors=True)
-            os.close(descriptor)
-
-    @asynccontextmanager
-    async def opened(self) -> AsyncIterator[Path]:
-        """Give an empty folder, and remove it afterwards with all that is in it."""
-        folder = self._own / uuid.uuid4().hex
-        folder.mkdir(mode=0o700)
-        try:
-            yield folder
-        finally:
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+@asynccontextmanager
+async def work_folder(root: Path) -> AsyncIterator[Path]:
+    """Sweep `root`, then hold a new folder in it for the length of the block. Several processes may share the root."""
+    own, descriptor = await asyncio.to_thread(_begun, root)
+    try:
+        yield own
+    finally:
+        await asyncio.to_thread(shutil.rmtree, own, ignore_errors=True)
+        os.close(descriptor)
 
 
 def _begun(root: Path) -> tuple[Path, int]:
