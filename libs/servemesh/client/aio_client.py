@@ -13,12 +13,13 @@ from typing import Self
 from numpy.typing import ArrayLike
 
 from servemesh.client import deployments, inference, models, results, transfers
+from servemesh.client.aio_optimizer import AsyncOptimizer
 from servemesh.client.attempts import DEFAULT_ADDRESS, Addresses
 from servemesh.client.awaiting import AwaitingRunner
 from servemesh.client.inference import Parameter
 from servemesh.client.retries import RetryPolicy
 from servemesh.client.streaming import AHEAD_MAX, InferRequest
-from servemesh.client.sync_client import CALL_S, TRANSFER_S, silent
+from servemesh.client.sync_optimizer import CALL_S, TRANSFER_S, silent
 from servemesh.client.transfers import Progress
 from servemesh.errors import ServemeshError
 
@@ -35,6 +36,7 @@ class AsyncClient:
     ) -> None:
         listed = [addresses] if isinstance(addresses, str) else addresses
         self._runner = AwaitingRunner(Addresses(listed), retry or RetryPolicy(), random.random)
+        self.optimizer = AsyncOptimizer(self._runner)
 
     async def __aenter__(self) -> Self:
         return self

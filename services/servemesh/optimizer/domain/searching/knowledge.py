@@ -1,0 +1,162 @@
+"""What a search knows: the model, the machine, the rows, and how each try went."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from servemesh.optimizer.domain import gates, pareto
+from servemesh.optimizer.domain.results import PassStep, VariantReport
+from servemesh.optimizer.domain.specs import Gate
+
+Steps = tuple[PassStep, ...]
+
+_CONVOLUTIONS = ("Conv", "ConvTranspose", "FusedConv", "QLinearConv")
+_PRODUCTS = ("MatMul", "Gemm", "FusedMatMul", "FusedGemm")
+_INTEGERS = (
+    "QuantizeLinear",
+    "DequantizeLinear",
+    "QLinearConv",
+    "MatMulInteger",
+    "ConvInteger",
+    "MatMulNBits",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFacts:
+    """A model as its graph shows it."""
+
+    operators: Mapping[str, int] = field(default_factory=dict)  # nodes by operator
+    size_bytes: int = 0
+
+    def count(self, names: Sequence[str]) -> int:
+        """Return how many nodes have one of these operators."""
+        return sum(self.operators.get(name, 0) for name in names)
+
+    @property
+    def layer_count(self) -> int:
+        """Layers that can be quantised."""
+        return self.count(_CONVOLUTIONS) + self.count(_PRODUCTS)
+
+    @property
+    def has_convolutions(self) -> bool:
+        return self.count(_CONVOLUTIONS) > 0
+
+    @property
+    def has_products(self) -> bool:
+        return self.count(_PRODUCTS) > 0
+
+    @property
+    def has_attention(self) -> bool:
+        attention = self.count(("Attention", "MultiHeadAttention", "GroupQueryAttention"))
+        return attention > 0 or (
+            self.count(_PRODUCTS) >= 6 and self.count(("Softmax",)) > 0 and self.count(("Transpose",)) > 0
+        )
+
+    @property
+    def has_trees(self) -> bool:
+        return any(name.startswith("TreeEnsemble") for name in self.operators)
+
+    @property
+    def has_vectors(self) -> bool:
+        return any(name.startswith("SVM") for name in self.operators)
+
+    @property
+    def is_quantized(self) -> bool:
+        return self.count(_INTEGERS) > 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineFacts:
+    """The hardware that measures, as far as it tells which passes are worth a try first."""
+
+    has_accelerator: bool = False
+    multiplies_int8: bool = True  # VNNI, AMX or their like
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataFacts:
+    """Rows that passes may see."""
+
+    calibrate_rows: int = 0
+    train_rows: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is to be searched for, and where."""
+
+    model: ModelFacts
+    machine: MachineFacts = MachineFacts()
+    data: DataFacts = DataFacts()
+    gate: Gate = field(default_factory=Gate)
+
+    def keeps_accuracy(self, variant: VariantReport) -> bool:
+        """Whether the gate would not refuse `variant` for its loss."""
+        return not gates.breaks_accuracy(self.gate, variant)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One candidate that was tried. `variant` is None where a pass did not apply or failed."""
+
+    steps: Steps
+    variant: VariantReport | None = None
+    failure: str = ""
+    pass_s: tuple[float, ...] = ()  # time that each step took; 0 for one that was known already
+    measure_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knowledge:
+    """A question, and every try so far in its order."""
+
+    question: Question
+    trials: tuple[Trial, ...] = ()
+
+    def find(self, steps: Sequence[PassStep]) -> Trial | None:
+        """Return the try of exactly these steps."""
+        key = key_of(steps)
+        return next((trial for trial in self.trials if key_of(trial.steps) == key), None)
+
+    def measured(self, steps: Sequence[PassStep]) -> VariantReport | None:
+        """Return the figures of exactly these steps, None if they were not tried or failed."""
+        trial = self.find(steps)
+        return trial.variant if trial else None
+
+    def keeps(self, steps: Sequence[PassStep]) -> VariantReport | None:
+        """Return the figures of exactly these steps if they keep the accuracy."""
+        variant = self.measured(steps)
+        return variant if variant is not None and self.question.keeps_accuracy(variant) else None
+
+    def breaks(self, steps: Sequence[PassStep]) -> VariantReport | None:
+        """Return the figures of exactly these steps if they cost too much accuracy."""
+        variant = self.measured(steps)
+        return variant if variant is not None and not self.question.keeps_accuracy(variant) else None
+
+    def failed(self, steps: Sequence[PassStep]) -> bool:
+        """Whether these steps were tried and made no model."""
+        trial = self.find(steps)
+        return trial is not None and trial.variant is None
+
+
+def key_of(steps: Sequence[PassStep]) -> str:
+    """Return what tells sequences of passes apart."""
+    return json.dumps([[step.pass_id, step.parameters] for step in steps], sort_keys=True, default=list)
+
+
+def gains(variant: VariantReport) -> bool:
+    """Whether it is faster than the original beyond noise, or smaller."""
+    return not gates.gainless(variant)
+
+
+def betters(variant: VariantReport, parent: VariantReport | None) -> bool:
+    """Whether it gains on its `parent` enough to go on in its direction: a twentieth in size or in speed."""
+    if parent is None:
+        return gains(variant)
+    return (
+        variant.size_ratio <= parent.size_ratio * 0.95
+        or pareto.speedup(variant) >= pareto.speedup(parent) * 1.05
+    )
