@@ -16,6 +16,7 @@ TASKS: Mapping[str, str] = {
     "pass": "servemesh.optimizer.adapters.passes.apply",
     "convert": "servemesh.optimizer.adapters.converters.convert",
     "examine": "servemesh.optimizer.adapters.datasets.examine",
+    "describe": "servemesh.optimizer.adapters.describing",
     "measure": "servemesh.optimizer.adapters.measuring.measure",
 }
 
