@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ SETTINGS = ChildSettings(
     more_tasks={"test": "tests.harness.child_tasks"},
     environment={"PYTHONPATH": str(ROOT)},
     answer_bytes_max=1_000_000,
-    file_bytes_max=50 * MIB * 8,
+    file_bytes_max=400 * MIB,
     disk_free_bytes_min=0,
 )
 
@@ -150,24 +151,19 @@ async def test_a_child_that_loops_is_stopped_when_its_time_is_over(children, tmp
     assert not is_alive(int((tmp_path / "pid").read_text()))
 
 
-async def test_processor_time_is_bounded_too(tmp_path):
-    limits = WorkLimits(time_s=1.0, memory_bytes=1024 * MIB, threads=1)
-    async with ChildProcesses.running(SETTINGS) as children:
-        with pytest.raises(ServemeshError) as failed:
-            await children.run("test", {"how": "loop"}, tmp_path, limits, print, print)
-    assert failed.value.reason == "TIME_EXCEEDED"
+async def test_processor_time_and_files_are_bounded_by_the_kernel(children, tmp_path):
+    limits = {"RLIMIT_CPU": 90, "RLIMIT_FSIZE": SETTINGS.file_bytes_max, "RLIMIT_CORE": 0}
+    assert await ran(children, tmp_path, "tell_limits", time_s=89.5) == limits
+    error = await refused(children, tmp_path, "use_up_processor_time")
+    assert (error.reason, "processor time" in error.message) == ("TIME_EXCEEDED", True)
 
 
 async def test_a_file_that_grows_too_large_is_an_error_of_the_job(tmp_path):
-    from dataclasses import replace
-
     async with ChildProcesses.running(replace(SETTINGS, file_bytes_max=10 * MIB)) as children:
         assert (await refused(children, tmp_path, "write_too_much")).reason == "DISK_FULL"
 
 
 async def test_a_disk_that_gets_full_stops_the_child(tmp_path):
-    from dataclasses import replace
-
     async with ChildProcesses.running(replace(SETTINGS, disk_free_bytes_min=2**62)) as children:
         assert (await refused(children, tmp_path, "loop")).reason == "DISK_FULL"
 
@@ -200,8 +196,6 @@ async def test_what_a_child_leaves_running_ends_with_it(children, tmp_path):
 
 
 async def test_children_wait_for_a_place(tmp_path):
-    from dataclasses import replace
-
     folders = [tmp_path / str(number) for number in range(3)]
     for folder in folders:
         folder.mkdir()

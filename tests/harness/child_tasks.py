@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -160,7 +161,13 @@ def leave_others_behind(arguments: Arguments, folder: Path, report: Report) -> d
     return {"pid": other.pid}
 
 
-def burn(arguments: Arguments, folder: Path, report: Report) -> None:
-    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
-    others[0].wait()
-    sys.exit(1)
+def tell_limits(arguments: Arguments, folder: Path, report: Report) -> dict[str, Any]:
+    names = ("RLIMIT_CPU", "RLIMIT_FSIZE", "RLIMIT_CORE")
+    return {name: resource.getrlimit(getattr(resource, name))[0] for name in names}
+
+
+def use_up_processor_time(arguments: Arguments, folder: Path, report: Report) -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (1, hard))
+    while True:
+        pass

@@ -176,9 +176,14 @@ class ChildWatch:
     def _drain(self, selector: selectors.BaseSelector) -> None:
         """Read the rest; a process that left the group may hold the pipes open, so not for ever."""
         until_s = time.monotonic() + DRAIN_S
-        while len(selector.get_map() or ()) and (left_s := until_s - time.monotonic()) > 0:
+        while _has_pipes(selector) and (left_s := until_s - time.monotonic()) > 0:
             self._read(selector, left_s)
         self._lines.tell(finally_=True)
+
+
+def _has_pipes(selector: selectors.BaseSelector) -> bool:
+    """Whether the child, or what it started, can still say something."""
+    return any(key.data is not None for key in selector.get_map().values())
 
 
 def _has_ended(child: subprocess.Popen[bytes]) -> bool:

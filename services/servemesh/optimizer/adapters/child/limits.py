@@ -34,12 +34,18 @@ def die_with_parent() -> None:
 
 
 def limit(limits: Mapping[str, int]) -> None:
-    """Bound processor time and the size of files, of this process and of those that it will start."""
-    _, most = resource.getrlimit(resource.RLIMIT_CPU)
-    cpu_s = limits["cpu_s_max"]
-    hard_s = cpu_s + CPU_GRACE_S if most == resource.RLIM_INFINITY else min(cpu_s + CPU_GRACE_S, most)
-    resource.setrlimit(resource.RLIMIT_CPU, (min(cpu_s, hard_s), hard_s))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limits["file_bytes_max"], limits["file_bytes_max"]))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    """Bound processor time and the size of files, of this process and of each that it will start."""
+    cpu_s_max, file_bytes_max = limits["cpu_s_max"], limits["file_bytes_max"]
+    _bound(resource.RLIMIT_CPU, cpu_s_max, cpu_s_max + CPU_GRACE_S)
+    _bound(resource.RLIMIT_FSIZE, file_bytes_max, file_bytes_max)
+    _bound(resource.RLIMIT_CORE, 0, 0)
     with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as score:
         score.write(OOM_SCORE)
+
+
+def _bound(what: int, soft: int, hard: int) -> None:
+    """Set a limit, or keep what is bound more tightly already."""
+    _, most = resource.getrlimit(what)
+    if most != resource.RLIM_INFINITY:
+        soft, hard = min(soft, most), min(hard, most)
+    resource.setrlimit(what, (soft, hard))
