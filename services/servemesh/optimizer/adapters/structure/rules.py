@@ -89,7 +89,8 @@ def _pool(node: onnx.NodeProto, coupling: Coupling) -> None:
 
 def _slice(node: onnx.NodeProto, coupling: Coupling) -> None:
     steps = integers_of(node, 4, "steps", coupling.integers)
-    if (steps is not None and any(step < 1 for step in steps)) or (steps is None and len(node.input) > 4):  # it would turn the axis round
+    unknown = steps is None and len(node.input) > 4
+    if unknown or any(step < 1 for step in steps or ()):  # a negative step would turn the axis round
         _frozen(node, coupling)
     else:
         _same_axes(node, coupling)

@@ -69,6 +69,11 @@ class GraphModule(torch.nn.Module):
         else:
             self.register_buffer(key, value)
 
+    @property
+    def constant_names(self) -> set[str]:
+        """The weights and constants of the graph."""
+        return set(self._key_of)
+
     def constant(self, name: str) -> Tensor:
         """Return the weight or constant of that name in the graph."""
         return getattr(self, self._key_of[name])  # type: ignore[no-any-return]
@@ -211,7 +216,7 @@ def _unknown(node: onnx.NodeProto) -> InvalidError:
     name = node.name or node.output[0]
     return InvalidError(
         f"Node '{name}' is a {operator}, which cannot be trained. Train before passes that fuse or quantise, "
-        "or choose passes that do not train.",
+        "distil into a student 'mlp', or choose passes that do not train.",
         reason="OPERATOR_NOT_TRAINABLE",
         field=name,
         expected="standard ONNX operators of dense, convolutional and attention networks",

@@ -146,8 +146,8 @@ TRAINING_PASSES: tuple[PassSpec, ...] = (
     PassSpec(
         pass_id="prune_structured",
         description="Removes whole channels, hidden units, attention heads and units of feed-forward layers from the "
-        "graph, with all that hangs on them, so that the model is smaller and faster on every runtime; then trains what "
-        "is left against the original and the labels.",
+        "graph, with all that hangs on them, so that the model is smaller and faster on every runtime; then trains "
+        "what is left against the original and the labels.",
         origin="Li et al. 2017, Pruning filters for efficient ConvNets; Molchanov et al. 2019 for taylor; Fang et al. "
         "2023, DepGraph, for what belongs together",
         parameters=PruneStructuredParameters,
@@ -158,8 +158,8 @@ TRAINING_PASSES: tuple[PassSpec, ...] = (
     ),
     PassSpec(
         pass_id="finetune",
-        description="Trains the weights on, against labels or a teacher's outputs, and keeps the state that was best on "
-        "held-out rows. It brings back accuracy that a pass before it has cost, and changes neither size nor speed.",
+        description="Trains the weights on, against labels or a teacher's outputs, and keeps the state that was best "
+        "on held-out rows. It brings back accuracy that a pass before it has cost, and changes neither size nor speed.",
         origin="torch; Loshchilov and Hutter 2019 for adamw",
         parameters=FinetuneParameters,
         trains=True,

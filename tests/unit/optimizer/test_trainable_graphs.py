@@ -1,0 +1,129 @@
+"""ONNX graphs as torch modules compute what onnxruntime computes, and give their weights back under their names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from onnx.backend.test.case.node import collect_testcases
+
+from servemesh.errors import InvalidError
+from servemesh.optimizer.adapters.training.graph_module import GraphModule, readable
+from servemesh.optimizer.adapters.training.operators import OPERATORS
+from servemesh.optimizer.adapters.training.weights import write_back
+from tests.harness.training import DigitsCnn, TinyEncoder, answers, digits, exported
+
+Array = np.ndarray[Any, Any]
+EXAMPLES_LEAST = 300  # of the standard's own, that must be computed rather than refused
+
+
+def computed(model: onnx.ModelProto, inputs: dict[str, Array]) -> list[Array]:
+    module = GraphModule.from_model(model).eval()
+    with torch.no_grad():
+        outputs = module({name: torch.from_numpy(np.array(array)) for name, array in inputs.items()})
+    return [value.numpy() for value in outputs.values()]
+
+
+def test_a_convolutional_network_answers_as_in_onnxruntime(tmp_path: Path):
+    images, _ = digits()
+    path = exported(DigitsCnn(8), {"image": torch.from_numpy(images[:3])}, tmp_path / "cnn.onnx")
+    ours = computed(onnx.load(path), {"image": images[:9]})
+    np.testing.assert_allclose(ours[0], answers(path, {"image": images[:9]})[0], atol=1e-5)
+
+
+def test_an_encoder_answers_as_in_onnxruntime_at_any_length(an_encoder: Path):
+    random = np.random.default_rng(0)
+    for rows, length in ((1, 3), (4, 9)):
+        inputs = {
+            "ids": random.integers(0, 50, (rows, length)),
+            "mask": random.integers(0, 2, (rows, length)),
+        }
+        inputs["mask"][:, 0] = 1
+        np.testing.assert_allclose(
+            computed(onnx.load(an_encoder), inputs)[0], answers(an_encoder, inputs)[0], atol=1e-5
+        )
+
+
+@pytest.fixture
+def an_encoder(tmp_path: Path) -> Path:
+    ids, mask = torch.ones(2, 5, dtype=torch.int64), torch.ones(2, 5, dtype=torch.int64)
+    return exported(TinyEncoder(), {"ids": ids, "mask": mask}, tmp_path / "encoder.onnx", open_axes=2)
+
+
+def test_every_example_of_the_standard_is_computed_right_or_refused_by_name():
+    right, wrong = 0, []
+    for case in collect_testcases():
+        if case.model is None or not {node.op_type for node in case.model.graph.node} <= OPERATORS.keys():
+            continue
+        if not all(isinstance(array, np.ndarray) for arrays in case.data_sets[0] for array in arrays):
+            continue
+        try:
+            verdict = is_right(case)
+        except InvalidError as error:
+            if error.reason == "OPERATOR_NOT_TRAINABLE":
+                continue
+            raise
+        except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError) as error:
+            wrong.append(f"{case.name}: {type(error).__name__} {error}")
+            continue
+        right += verdict
+        if not verdict:
+            wrong.append(case.name)
+    assert wrong == []
+    assert right >= EXAMPLES_LEAST
+
+
+def is_right(case: Any) -> bool:
+    inputs, expected = case.data_sets[0]
+    names = [value.name for value in case.model.graph.input]
+    ours = computed(case.model, dict(zip(names, inputs, strict=True)))
+    return all(
+        own.shape == right.shape
+        and own.dtype == right.dtype
+        and np.allclose(own, right, rtol=1e-3, atol=1e-5, equal_nan=True)
+        for own, right in zip(ours, expected, strict=True)
+    )
+
+
+def a_graph(node: onnx.NodeProto) -> onnx.ModelProto:
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ("rows", 4)) for name in ("x", "y")]
+    weight = numpy_helper.from_array(np.ones((4, 4), np.float32), "w")
+    graph = helper.make_graph([node], "graph", values[:1], values[1:], [weight])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+
+
+@pytest.mark.parametrize(
+    ("operator", "domain", "shown"),
+    [
+        ("FusedMatMul", "com.microsoft", "com.microsoft.FusedMatMul"),
+        ("StringNormalizer", "", "StringNormalizer"),
+    ],
+)
+def test_an_unknown_operator_is_refused_with_the_name_of_its_node(operator: str, domain: str, shown: str):
+    node = helper.make_node(operator, ["x", "w"], ["y"], name="odd_one", domain=domain)
+    with pytest.raises(InvalidError, match="odd_one") as caught:
+        GraphModule.from_model(a_graph(node))
+    assert caught.value.reason == "OPERATOR_NOT_TRAINABLE"
+    assert caught.value.metadata["field"] == "odd_one"
+    assert caught.value.metadata["got"] == shown
+
+
+def test_trained_weights_go_back_under_their_names():
+    model = readable(a_graph(helper.make_node("MatMul", ["x", "w"], ["y"], name="product")))
+    module = GraphModule.from_model(model)
+    with torch.no_grad():
+        module.trained()["w"].mul_(3)
+    assert write_back(model, module) == 1
+    assert answers(model, {"x": np.ones((1, 4), np.float32)})[0].tolist() == [[12.0] * 4]
+
+
+def test_numbers_of_a_formula_are_no_weights():
+    node = helper.make_node("Mul", ["x", "half"], ["y"], name="halved")
+    model = a_graph(node)
+    model.graph.initializer.append(numpy_helper.from_array(np.array(0.5, np.float32), "half"))
+    assert GraphModule.from_model(model).trained() == {}

@@ -1,0 +1,240 @@
+"""Pruning makes networks really smaller and recovers them, fine-tuning improves them, students learn from teachers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+from skl2onnx import to_onnx
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.svm import SVC
+
+from servemesh.errors import InvalidError
+from servemesh.optimizer.adapters.datasets.rows import Rows, Split
+from servemesh.optimizer.adapters.passes import distil, finetune, prune_structured
+from servemesh.optimizer.adapters.structure.narrower import weight_count
+from servemesh.optimizer.domain.passes.training import (
+    DistilParameters,
+    FinetuneParameters,
+    PruneStructuredParameters,
+)
+from tests.harness.training import (
+    TinyEncoder,
+    a_context,
+    a_dataset,
+    a_digits_dataset,
+    accuracy,
+    answers,
+    digits,
+    exported,
+    trained_cnn,
+)
+
+
+@pytest.fixture(scope="module")
+def cnn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained_cnn(tmp_path_factory.mktemp("cnn") / "model.onnx", width=16, epochs=4)
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Rows:
+    return a_digits_dataset(tmp_path_factory.mktemp("digits") / "data")
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    ids = torch.ones(2, 5, dtype=torch.int64)
+    path = tmp_path_factory.mktemp("encoder") / "model.onnx"
+    return exported(TinyEncoder(depth=4), {"ids": ids, "mask": ids.clone()}, path, open_axes=2)
+
+
+def sentences(folder: Path) -> Rows:
+    random = np.random.default_rng(0)
+    ids = random.integers(0, 50, (120, 6))
+    return a_dataset(folder, {"ids": ids, "mask": np.ones_like(ids)})
+
+
+def weights(path: Path) -> dict[str, Any]:
+    return {
+        tensor.name: numpy_helper.to_array(tensor)
+        for tensor in onnx.load(path).graph.initializer
+        if tensor.dims
+    }
+
+
+def signature(path: Path) -> list[str]:
+    graph = onnx.load(path).graph
+    return [str(value.type) + value.name for value in (*graph.input, *graph.output)]
+
+
+def test_half_of_the_channels_go_and_recovery_brings_the_accuracy_back(cnn: Path, rows: Rows, tmp_path: Path):
+    target = tmp_path / "pruned.onnx"
+    notes = prune_structured.apply(cnn, target, PruneStructuredParameters(epochs=8), a_context(rows))
+    assert weight_count(onnx.load(target)) < 0.3 * weight_count(onnx.load(cnn))
+    assert accuracy(target, rows, "digit") >= accuracy(cnn, rows, "digit") - 0.02
+    assert signature(target) == signature(cnn)
+    assert "units in 4 layers" in notes[0] or "units in" in notes[0]
+
+
+@pytest.mark.parametrize("changes", [{"importance": "taylor"}, {"importance": "l1", "scope": "global"}])
+def test_pruning_a_little_without_recovery_costs_little(
+    cnn: Path, rows: Rows, tmp_path: Path, changes: dict[str, str]
+):
+    target = tmp_path / "pruned.onnx"
+    parameters = PruneStructuredParameters(ratio=0.15, multiple=1, epochs=0, **changes)
+    prune_structured.apply(cnn, target, parameters, a_context(rows))
+    assert weight_count(onnx.load(target)) < weight_count(onnx.load(cnn))
+    assert accuracy(target, rows, "digit") >= accuracy(cnn, rows, "digit") - 0.15
+
+
+def test_the_same_seed_gives_the_same_bytes(cnn: Path, rows: Rows, tmp_path: Path):
+    parameters = PruneStructuredParameters(epochs=1)
+    for name in ("one", "two"):
+        prune_structured.apply(cnn, tmp_path / name, parameters, a_context(rows, seed=5))
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_heads_and_feed_forward_units_of_an_encoder_go_and_its_width_stays(encoder: Path, tmp_path: Path):
+    target = tmp_path / "pruned.onnx"
+    notes = prune_structured.apply(encoder, target, PruneStructuredParameters(epochs=0), a_context())
+    shapes = sorted({array.shape for array in weights(target).values() if array.ndim == 2})
+    assert {(32, 16), (16, 32), (32, 64), (64, 32), (50, 32)} <= set(shapes)
+    assert len(notes) == 1 + 2 * 4  # heads and feed-forward units of four layers
+    for length in (3, 8):
+        ids = np.ones((2, length), np.int64)
+        assert answers(target, {"ids": ids, "mask": ids})[0].shape == (2, length, 32)
+
+
+def test_what_is_excluded_stays_as_it_is(cnn: Path, tmp_path: Path):
+    before = prune_structured.apply(cnn, tmp_path / "all", PruneStructuredParameters(epochs=0), a_context())
+    spared = before[1].split(":")[0]
+    parameters = PruneStructuredParameters(epochs=0, excluded=(spared,))
+    after = prune_structured.apply(cnn, tmp_path / "less", parameters, a_context())
+    assert [note for note in after if note.startswith(f"{spared}:")] == []
+    assert len(after) == len(before) - 1
+
+
+def test_pruning_a_forest_is_refused_with_what_to_try(tmp_path: Path):
+    forest, _ = a_forest(tmp_path)
+    with pytest.raises(InvalidError, match="quantise"):
+        prune_structured.apply(forest, tmp_path / "out", PruneStructuredParameters(epochs=0), a_context())
+
+
+def test_fine_tuning_learns_from_labels_and_leaves_pruned_weights_at_zero(
+    cnn: Path, rows: Rows, tmp_path: Path
+):
+    model = onnx.load(cnn)
+    for tensor in model.graph.initializer:
+        array = numpy_helper.to_array(tensor).copy()
+        if array.dtype == np.float32 and array.ndim >= 2:
+            array[np.abs(array) < np.quantile(np.abs(array), 0.7)] = 0
+            tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+    onnx.save(model, tmp_path / "sparse.onnx")
+    finetune.apply(
+        tmp_path / "sparse.onnx", tmp_path / "tuned.onnx", FinetuneParameters(epochs=4), a_context(rows)
+    )
+    assert accuracy(tmp_path / "tuned.onnx", rows, "digit") > accuracy(
+        tmp_path / "sparse.onnx", rows, "digit"
+    )
+    tuned = weights(tmp_path / "tuned.onnx")
+    for name, array in weights(tmp_path / "sparse.onnx").items():
+        if array.dtype == np.float32 and array.ndim >= 2:
+            assert not tuned[name][array == 0].any()
+
+
+def test_fine_tuning_with_nothing_to_learn_from_is_refused(encoder: Path, tmp_path: Path):
+    rows = sentences(tmp_path / "data")
+    with pytest.raises(InvalidError) as caught:
+        finetune.apply(encoder, tmp_path / "out", FinetuneParameters(), a_context(rows))
+    assert caught.value.reason == "NOTHING_TO_LEARN"
+
+
+def test_an_encoder_without_labels_recovers_against_itself(encoder: Path, tmp_path: Path):
+    rows = sentences(tmp_path / "data")
+    for name, epochs in (("raw", 0), ("recovered", 5)):
+        parameters = PruneStructuredParameters(ratio=0.25, epochs=epochs, multiple=1)
+        prune_structured.apply(encoder, tmp_path / name, parameters, a_context(rows))
+    batch = next(rows.batches(Split.EVALUATE, 24)).inputs
+    right = answers(encoder, batch)[0]
+    loss_raw, loss = (
+        np.square(answers(tmp_path / name, batch)[0] - right).mean() for name in ("raw", "recovered")
+    )
+    assert loss < 0.8 * loss_raw
+
+
+def test_a_student_of_half_the_depth_has_every_other_layer(encoder: Path, tmp_path: Path):
+    rows = sentences(tmp_path / "data")
+    parameters = DistilParameters(student="half_depth", epochs=1)
+    notes = distil.apply(encoder, tmp_path / "student.onnx", parameters, a_context(rows))
+    assert notes[0] == "Every other block was removed of runs of 4."
+    student = onnx.load(tmp_path / "student.onnx").graph
+    assert sum(node.op_type == "Softmax" for node in student.node) == 2
+    assert signature(tmp_path / "student.onnx") == signature(encoder)
+
+
+def test_a_narrow_student_learns_from_its_teacher(cnn: Path, rows: Rows, tmp_path: Path):
+    parameters = DistilParameters(width_kept=0.5, weights="fresh", epochs=12, mixed_rows=1.0)
+    distil.apply(cnn, tmp_path / "student.onnx", parameters, a_context(rows))
+    assert accuracy(tmp_path / "student.onnx", rows, "digit") >= 0.93
+
+
+def a_forest(folder: Path) -> tuple[Path, Rows]:
+    images, classes = digits()
+    flat = images.reshape(len(images), -1)
+    rows = a_dataset(folder / "flat", {"pixels": flat, "digit": classes}, ("digit",))
+    batch = next(rows.batches(Split.TRAIN, 2000))
+    forest = RandomForestClassifier(50, random_state=0).fit(batch.inputs["pixels"], batch.labels["digit"])
+    return saved(forest, flat, folder / "forest.onnx"), rows
+
+
+def saved(estimator: Any, flat: Any, path: Path) -> Path:
+    model = to_onnx(estimator, {"pixels": flat[:1]}, options={"zipmap": False}, target_opset=18)
+    onnx.save(model, path)
+    return path
+
+
+def test_a_forest_teaches_a_perceptron_that_names_the_same_classes(tmp_path: Path):
+    forest, rows = a_forest(tmp_path)
+    parameters = DistilParameters(student="mlp", epochs=15, soft_share=1.0, temperature=1.0)
+    distil.apply(forest, tmp_path / "student.onnx", parameters, a_context(rows))
+    assert signature(tmp_path / "student.onnx") == signature(forest)
+    assert (tmp_path / "student.onnx").stat().st_size < 0.2 * forest.stat().st_size
+    assert accuracy(tmp_path / "student.onnx", rows, "digit", output=1) >= 0.9
+    batch = next(rows.batches(Split.EVALUATE, 64))
+    label, chances = answers(tmp_path / "student.onnx", batch.inputs)
+    assert (label == chances.argmax(-1)).all()
+
+
+def test_a_support_vector_machine_with_names_of_classes_teaches_too(tmp_path: Path):
+    images, classes = digits()
+    flat = images.reshape(len(images), -1)
+    names = np.array(["even", "odd"])[classes % 2]
+    machine = saved(
+        SVC(probability=True, random_state=0).fit(flat[:400], names[:400]), flat, tmp_path / "svm.onnx"
+    )
+    rows = a_dataset(tmp_path / "flat", {"pixels": flat[:400]})
+    parameters = DistilParameters(student="mlp", hidden_sizes=("16",), epochs=10)
+    distil.apply(machine, tmp_path / "student.onnx", parameters, a_context(rows))
+    said = answers(tmp_path / "student.onnx", {"pixels": flat[400:800]})[0]
+    assert (said == names[400:800]).mean() >= 0.75
+    assert set(said) == {"even", "odd"}
+
+
+def test_a_given_student_needs_a_teacher(cnn: Path, rows: Rows, tmp_path: Path):
+    with pytest.raises(InvalidError) as caught:
+        distil.apply(cnn, tmp_path / "out", DistilParameters(student="given"), a_context(rows))
+    assert caught.value.reason == "TEACHER_NEEDED"
+
+
+def test_labels_that_are_no_class_of_the_output_are_refused_by_column(cnn: Path, tmp_path: Path):
+    images, classes = digits()
+    rows = a_dataset(tmp_path / "data", {"image": images, "digit": classes + 5}, ("digit",))
+    with pytest.raises(InvalidError) as caught:
+        finetune.apply(cnn, tmp_path / "out", FinetuneParameters(epochs=1), a_context(rows))
+    assert caught.value.reason == "LABELS_UNFIT"
