@@ -87,10 +87,10 @@ class ParityReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConversionResult:
-    """A converted Version with its proof. `version` is empty until it is registered; `sha256` is the model file's."""
+    """A converted Version with its proof. `version` is empty until it is registered; `files` are digests by path."""
 
     version: str = ""
-    sha256: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
     format: str
     parity: ParityReport
     warnings: tuple[str, ...] = ()

@@ -7,7 +7,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from servemesh.errors import ConflictError, ServemeshError, StaleError, UnavailableError
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 class HoldSettings:
     """How often a job is shown to be alive, and how much it may say. `beat_s` is also how soon a cancel is seen."""
 
-    rules: LeaseRules = LeaseRules()
+    rules: LeaseRules = field(default_factory=LeaseRules)
     beat_s: float = 1.0
     log_lines_max: int = 10_000
     retry_s: float = 5.0

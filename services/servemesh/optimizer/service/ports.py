@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +14,13 @@ from servemesh.optimizer.domain.work import WorkLimits
 
 OnProgress = Callable[[float, str], None]  # share of the task that is done, 0 to 1, and the step in words
 OnLog = Callable[[str], None]
+
+
+class Folders(Protocol):
+    """Empty folders on this machine's disk, for work that is not finished."""
+
+    def opened(self) -> AbstractAsyncContextManager[Path]:
+        """Give one for the length of the block; it is removed afterwards with all that is in it."""
 
 
 class ChildTasks(Protocol):

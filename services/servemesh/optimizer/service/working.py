@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from servemesh.optimizer.domain.jobs import Job, JobError, Kind
 from servemesh.optimizer.domain.records import JobRecord
 from servemesh.optimizer.domain.results import JobResult
 from servemesh.optimizer.service.holding import HeldJob, HoldSettings, told
-from servemesh.optimizer.service.ports import JobRunner, RunningJob
+from servemesh.optimizer.service.ports import Folders, JobRunner, RunningJob
 from servemesh.optimizer.service.recording import record
 from servemesh.optimizer.service.storage import Store
 
@@ -36,7 +35,7 @@ class WorkSettings:
 
     jobs_max: int = 1
     poll_s: float = 2.0
-    hold: HoldSettings = HoldSettings()
+    hold: HoldSettings = field(default_factory=HoldSettings)
 
 
 class Workbench:
@@ -48,7 +47,7 @@ class Workbench:
         clock: Clock,
         changes: Changes,
         runners: Mapping[Kind, JobRunner],
-        folder: Path,
+        folders: Folders,
         holder: str,
         settings: WorkSettings,
     ) -> None:
@@ -56,7 +55,7 @@ class Workbench:
         self._clock = clock
         self._changes = changes
         self._runners = runners
-        self._folder = folder
+        self._folders = folders
         self._holder = holder
         self._settings = settings
         self._running: set[str] = set()
@@ -102,11 +101,9 @@ class Workbench:
 
     async def _work(self, taken: JobRecord) -> None:
         held = HeldJob(self._store, self._clock, self._changes.notify, taken, self._settings.hold)
-        folder = self._folder / f"{taken.job.job_id}-{uuid.uuid4().hex[:8]}"
         try:
-            await asyncio.to_thread(folder.mkdir, parents=True)
-            job = await self._done(taken, held, folder)
-            self._tell(job)
+            async with self._folders.opened() as folder:
+                self._tell(await self._done(taken, held, folder))
         except StaleError:
             log.warning(telemetry.JOB_LOST, extra={"job": taken.name, "epoch": taken.job.epoch})
         except asyncio.CancelledError:
@@ -115,7 +112,6 @@ class Workbench:
                     await held.released(wait_s=0.0)
             raise
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
             self._running.discard(taken.name)
             self._changes.notify()
 
@@ -132,7 +128,7 @@ class Workbench:
             return await held.failed(told(error))
         except TimeoutError:
             return await held.failed(_out_of_time(taken.spec.limits.time_s))
-        except Exception:  # noqa: BLE001 - a bug of ours or of a library ends this job, not the service
+        except Exception:  # a bug of ours or of a library ends this job, not the service
             error_id = uuid.uuid4().hex[:12]
             log.exception(telemetry.JOB_CRASHED, extra={"job": taken.name, "error_id": error_id})
             return await held.failed(_internal(error_id))
