@@ -1,0 +1,72 @@
+"""What passes that quantise by onnxruntime share: the processor's habits, what may not be touched, what was done."""
+
+from __future__ import annotations
+
+import platform
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import onnx
+
+from servemesh.optimizer.adapters.passes import models
+
+_EXACT = {"avx512_vnni", "avx_vnni", "amx_int8"}
+_INTEGER = frozenset(
+    {"ConvInteger", "DynamicQuantizeLSTM", "DynamicQuantizeMatMul", "MatMulInteger", "QAttention"}
+    | {"QEmbedLayerNormalization", "QGemm", "QLinearConv", "QLinearMatMul", "DequantizeLinear"}
+)
+
+
+def reduces_range(wanted: str) -> tuple[bool, str]:
+    """Return whether weights use 7 of 8 bits, and a note that says why."""
+    if wanted != "auto":
+        return wanted == "yes", f"Weights use {7 if wanted == 'yes' else 8} bits, as asked for."
+    if _multiplies_exactly():
+        return False, "Weights use 8 bits: this processor's products of 8 bits cannot overflow."
+    return True, "Weights use 7 bits: this processor has no VNNI, and its products of 8 bits can overflow."
+
+
+def _multiplies_exactly() -> bool:
+    if platform.machine().lower() not in ("x86_64", "amd64", "x86", "i686"):
+        return True
+    try:
+        words = set(Path("/proc/cpuinfo").read_text().split())
+    except OSError:
+        return False
+    return bool(words & _EXACT)
+
+
+@contextmanager
+def as_file(model: onnx.ModelProto) -> Iterator[Path]:
+    """Give the model as a file in a folder of its own, where onnxruntime may put others beside it."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        models.write(model, path, model)
+        yield path
+
+
+def untouchable(model: onnx.ModelProto) -> list[str]:
+    """Return the nodes whose weights subgraphs read, too: onnxruntime would take these weights away from them."""
+    inside = models.names_read_inside(model)
+    return [node.name for node in model.graph.node if inside & set(node.input[1:])]
+
+
+def finished(made: Path, target: Path, like: onnx.ModelProto, pass_id: str, instead: str) -> str:
+    """Write what onnxruntime made with the interface of `like`; return what was quantised, in words."""
+    model = onnx.load(made)
+    models.name_nodes(model)
+    had = _counts(like)
+    counts = _counts(model) - had
+    if not counts:
+        raise models.does_not_apply(pass_id, "it has nothing that can be quantised so", instead)
+    models.write(model, target, like)
+    return (
+        "Quantised operators: " + ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) + "."
+    )
+
+
+def _counts(model: onnx.ModelProto) -> Counter[str]:
+    return Counter(node.op_type for node in models.nodes(model) if node.op_type in _INTEGER)
