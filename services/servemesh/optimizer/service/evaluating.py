@@ -36,7 +36,7 @@ class Evaluating:
             data_digest=data_digest,
             memory_bytes=spec.limits.memory_bytes,
             threads=spec.limits.threads,
-            until_s=begin_s + spec.limits.time_s,
+            until_s=begin_s + job.left_s,
             machine="",
             log=progress.log,
         )

@@ -76,7 +76,7 @@ class Optimizing:
         )
         if steps is None:
             search = Search(spec, bench, original, workshop, tools.children, tools.monotonic, progress)
-            result = await search.run(facts, begin_s)
+            result = await search.run(facts, begin_s, job.left_s)
         else:
             result = await self._followed(spec, steps, bench, original, workshop, progress)
         progress.found(result)
@@ -165,7 +165,7 @@ async def prepared(
         data_digest=data_digest,
         memory_bytes=spec.limits.memory_bytes,
         threads=spec.limits.threads,
-        until_s=begin_s + spec.limits.time_s,
+        until_s=begin_s + job.left_s,
         machine="",
         log=progress.log,
     )

@@ -128,12 +128,16 @@ class JobProgress(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningJob:
-    """A job that this process works on. `folder` is empty at the start and removed afterwards."""
+    """A job that this process works on. `folder` is empty at the start and removed afterwards.
+
+    `left_s` is the time that it had left when it was taken: less than its limit for one that is taken up again.
+    """
 
     name: str
     epoch: int
     folder: Path
     decided: JobResult | None
+    left_s: float
 
     @property
     def job_id(self) -> str:

@@ -55,9 +55,9 @@ class Search:
         self._libraries: dict[str, str] = {}
         self._seen: Measured | None = None
 
-    async def run(self, facts: Mapping[str, Any], begin_s: float) -> OptimizationResult:
-        """Return the front and everything else that was measured."""
-        until_s = begin_s + self._spec.limits.time_s * _SEARCH_SHARE
+    async def run(self, facts: Mapping[str, Any], begin_s: float, budget_s: float) -> OptimizationResult:
+        """Return the front and everything else that was measured within `budget_s` from `begin_s` on."""
+        until_s = begin_s + budget_s * _SEARCH_SHARE
         known = Knowledge(question=_question(self._spec, facts))
         while (move := planner.next_move(known, self._left_s(known, until_s))) is not None:
             share = min(1.0, (self._monotonic() - begin_s) / (until_s - begin_s))

@@ -136,11 +136,15 @@ class Workbench:
 
     async def _worked(self, taken: JobRecord, held: HeldJob, folder: Path) -> JobResult:
         job = taken.job
+        left_s = _left_s(taken, self._clock)
         running = RunningJob(
-            name=job.name, epoch=job.epoch, folder=folder, decided=taken.result if job.is_decided else None
+            name=job.name,
+            epoch=job.epoch,
+            folder=folder,
+            decided=taken.result if job.is_decided else None,
+            left_s=left_s,
         )
-        left_s = None if job.is_decided else _left_s(taken, self._clock)
-        async with asyncio.timeout(left_s) as deadline:
+        async with asyncio.timeout(None if job.is_decided else left_s) as deadline:
             held.on_decided = lambda: deadline.reschedule(None)
             async with background(held.beat):
                 return await self._runners[job.kind].run(running, taken.spec, held)
