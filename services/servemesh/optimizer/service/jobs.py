@@ -54,6 +54,16 @@ class JobBook:
         self._changes.notify()
         return made
 
+    async def find_made(self, request: RequestKey | None) -> JobRecord | None:
+        """The job that this request made before, if it did."""
+        if request is None:
+            return None
+        async with self._store.reading() as tx:
+            found = await tx.requests.find(request.request_id)
+            if found is None or found[0] != request.sha256:
+                return None  # `create` refuses one that came with other arguments
+            return await tx.jobs.find(found[1])
+
     async def get(self, name: str, kind: Kind | None = None) -> JobRecord:
         """The job; MissingError if there is none, or none of that kind."""
         names.job_ids(name)
