@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from servemesh import names
@@ -42,7 +43,7 @@ def list_jobs() -> Operation[list[jobs.AnyJob]]:
     """Return the jobs of every kind, newest first."""
     found: list[jobs.AnyJob] = []
     for kind, (request_type, parse) in _LIST.items():
-        found += yield from pages(lambda make=request_type: make(page_size=PAGE_SIZE), kind, parse)
+        found += yield from pages(partial(request_type, page_size=PAGE_SIZE), kind, parse)
     return sorted(found, key=lambda each: each.job.create_time, reverse=True)
 
 

@@ -7,7 +7,17 @@ import sys
 import typer
 
 from servemesh.cli import output
-from servemesh.cli.commands import local_mesh, models, serving, status, top
+from servemesh.cli.commands import (
+    catalogue,
+    datasets,
+    jobs,
+    local_mesh,
+    models,
+    optimizing,
+    serving,
+    status,
+    top,
+)
 from servemesh.errors import InvalidError, ServemeshError
 
 EXIT_REFUSED = 1
@@ -29,7 +39,14 @@ app.command("top")(top.top)
 app.command("deploy")(serving.deploy)
 app.command("undeploy")(serving.undeploy)
 app.command("infer")(serving.infer)
+app.command("convert")(optimizing.convert)
+app.command("optimize")(optimizing.optimize)
+app.command("evaluate")(optimizing.evaluate)
 app.add_typer(models.app, name="model")
+app.add_typer(datasets.app, name="dataset")
+app.add_typer(jobs.app, name="job")
+app.add_typer(catalogue.pass_app, name="pass")
+app.add_typer(catalogue.recipe_app, name="recipe")
 
 
 def main() -> None:

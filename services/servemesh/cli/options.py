@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +11,7 @@ import typer
 
 from servemesh.cli.settings import Settings
 from servemesh.client import Client, RetryPolicy
+from servemesh.client.asking import AUTO
 from servemesh.errors import InvalidError, ServemeshError
 
 _COMPLETION_S = 1.0
@@ -24,12 +27,41 @@ def _default_data_dir() -> Path:
 
 def model_names(incomplete: str) -> list[str]:
     """Return the models that a shell may complete a word to; none if the mesh does not answer."""
+    return _known(lambda client: [each.model for each in client.models(timeout_s=_COMPLETION_S)], incomplete)
+
+
+def dataset_names(incomplete: str) -> list[str]:
+    """Return the datasets that a shell may complete a word to."""
+    return _known(
+        lambda client: [each.dataset for each in client.optimizer.datasets(timeout_s=_COMPLETION_S)],
+        incomplete,
+    )
+
+
+def job_names(incomplete: str) -> list[str]:
+    """Return the jobs that a shell may complete a word to."""
+    return _known(
+        lambda client: [each.name for each in client.optimizer.list_jobs(timeout_s=_COMPLETION_S)], incomplete
+    )
+
+
+def recipe_names(incomplete: str) -> list[str]:
+    """Return the recipes that a shell may complete a word to."""
+    return _known(
+        lambda client: [
+            AUTO,
+            *(each.recipe for each in client.optimizer.recipes(timeout_s=_COMPLETION_S)),
+        ],
+        incomplete,
+    )
+
+
+def _known(listed: Callable[[Client], list[str]], incomplete: str) -> list[str]:
     try:
         with Client(addresses(_default_address()), retry=RetryPolicy(attempts_max=1)) as client:
-            found = client.models(timeout_s=_COMPLETION_S)
+            return [name for name in listed(client) if name.startswith(incomplete)]
     except ServemeshError:
         return []
-    return [model.model for model in found if model.model.startswith(incomplete)]
 
 
 Address = Annotated[
@@ -60,6 +92,20 @@ Target = Annotated[
         autocompletion=model_names,
     ),
 ]
+DatasetName = Annotated[
+    str, typer.Argument(metavar="NAME", help="The dataset.", autocompletion=dataset_names)
+]
+Dataset = Annotated[
+    str,
+    typer.Option(metavar="NAME", help="Dataset whose rows are used.", autocompletion=dataset_names),
+]
+JobName = Annotated[
+    str,
+    typer.Argument(metavar="JOB", help="Name of the job, or its last part.", autocompletion=job_names),
+]
+Wait = Annotated[bool, typer.Option("--wait", help="Show the progress and return when the job has ended.")]
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|)")
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
 def addresses(text: str) -> list[str]:
@@ -100,3 +146,19 @@ def pairs(items: list[str], option: str) -> dict[str, str]:
             )
         found[key] = value
     return found
+
+
+def duration_s(text: str | None, option: str) -> float:
+    """Return the seconds in 90s, 5m or 1h; 0 if nothing is given."""
+    if text is None:
+        return 0.0
+    found = _DURATION.fullmatch(text.strip())
+    if found is None or not float(found[1]):
+        raise InvalidError(
+            f"{option} is {text!r}, expected a time such as 90s, 5m or 1h",
+            reason="OPTION_MALFORMED",
+            field=option,
+            expected="a time such as 90s, 5m or 1h",
+            got=text,
+        )
+    return float(found[1]) * _SECONDS[found[2]]

@@ -29,7 +29,9 @@ err = Console(stderr=True, highlight=False, emoji=False)
 _STYLES = {
     "READY": "green",
     "ACTIVE": "green",
+    "SUCCEEDED": "green",
     "FAILED": "red",
+    "CANCELLED": "red",
     "BACKOFF": "red",
     "UNLOADED": "dim",
     "STOPPED": "dim",

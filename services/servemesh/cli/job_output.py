@@ -1,0 +1,219 @@
+"""How jobs of the optimizer are shown: a bar while they run, tables of what they found."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from servemesh.cli import output
+from servemesh.client import Conversion, Evaluation, Interval, Job, Measurements, Optimization, Step, Variant
+from servemesh.client.jobs import AnyJob
+
+Defaults = Mapping[str, Mapping[str, Any]]
+"""Of the parameters of passes: what is not said again of a step."""
+
+_SAY_S = 5.0
+_STEP_CHARS = 44
+
+
+@contextmanager
+def job_bar(*, shown: bool) -> Iterator[Callable[[Job], None]]:
+    """Show how a job stands on stderr, as a bar on a terminal and else now and then as a line."""
+    if not shown:
+        yield lambda job: None
+    elif not output.err.is_terminal:
+        yield _now_and_then()
+    else:
+        columns = (
+            TextColumn("{task.description}", style="bold"),
+            BarColumn(bar_width=24),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[step]}", style="dim"),
+        )
+        with Progress(*columns, console=output.err, transient=True) as bar:
+            task = bar.add_task("queued", total=100, step="")
+
+            def told(job: Job) -> None:
+                step = job.step if len(job.step) <= _STEP_CHARS else f"{job.step[: _STEP_CHARS - 1]}…"
+                bar.update(
+                    task, description=job.state.lower(), completed=job.progress_percent, step=escape(step)
+                )
+
+            yield told
+
+
+def print_job(found: AnyJob, defaults: Defaults) -> None:
+    """Print how a job stands and what it found."""
+    job = found.job
+    took = f" in {_took_s(job):.0f} s" if job.is_ended else f", {job.progress_percent:.0f} % {job.step}"
+    output.out.print(
+        f"[bold]{found.name}[/bold] {output.state_text(job.state)}{escape(took)}: {escape(_what(found))}",
+        soft_wrap=True,
+    )
+    if job.error:
+        place = f" ({job.error.field})" if job.error.field else ""
+        output.out.print(
+            f"[red]{job.error.reason}[/red]{escape(place)}: {escape(job.error.message)}", soft_wrap=True
+        )
+    if isinstance(found, Conversion):
+        _print_conversion(found)
+    elif found.result:
+        print_measurements(_named(found, found.result), defaults)
+
+
+def print_measurements(result: Measurements, defaults: Defaults) -> None:
+    """Print the baseline and every variant, best first, with why the refused were refused."""
+    sizes = sorted({speed.batch_size for each in _all(result) for speed in each.speeds})
+    columns = [
+        "",
+        "MODEL",
+        "SIZE",
+        "C",
+        *(f"MS AT {size}" for size in sizes),
+        *(f"O AT {size}" for size in sizes),
+    ]
+    rows = [_row(each, sizes, defaults) for each in _all(result)]
+    output.out.print()
+    output.print_table((*columns, "METRIC", "LOSS", "VERDICT"), rows, empty="Nothing is measured yet.")
+    for variant in result.variants:
+        for refusal in variant.refusals:
+            output.out.print(
+                f"  {escape(words(variant, defaults))}: {escape(refusal)}", style="dim", soft_wrap=True
+            )
+    hardware = result.hardware
+    if hardware.processor:
+        libraries = ", ".join(f"{name} {version}" for name, version in result.libraries.items())
+        output.out.print(
+            "\n[dim]* no other variant is better in metric, size and speed at once. C: size after ÷ before. O: speed "
+            "after ÷ before at so many rows per run. \\[95 % intervals].\n"
+            f"Measured on {escape(hardware.processor)}, {hardware.processor_count} processors, "
+            f"{escape(hardware.provider)}; {escape(libraries)}[/dim]"
+        )
+
+
+def words(variant: Variant, defaults: Defaults) -> str:
+    """Return the passes that made a variant, with the parameters that are not their defaults."""
+    if not variant.steps:
+        return f"{variant.model}@{variant.version}" if variant.version else "original"
+    return " + ".join(_step(step, defaults.get(step.pass_id, {})) for step in variant.steps)
+
+
+def figure(found: Interval | None, digits: int = 3) -> str:
+    """Return a figure with its interval, nothing if it was not measured."""
+    if found is None:
+        return ""
+    value, low, high = (f"{number:.{digits}f}" for number in (found.value, found.low, found.high))
+    return value if low == high == value else f"{value} [{low}, {high}]"
+
+
+def _named(found: Optimization | Evaluation, result: Measurements) -> Measurements:
+    """Return the measurements with the Versions that were measured, where the job registers none."""
+    if isinstance(found, Optimization):
+        return result
+    model, _, version = found.baseline.partition("@")
+    baseline = replace(result.baseline, model=model, version=int(version)) if result.baseline else None
+    variants = [replace(each, model=found.model, version=found.version) for each in result.variants]
+    return replace(result, baseline=baseline, variants=tuple(variants))
+
+
+def _all(result: Measurements) -> list[Variant]:
+    return [*([result.baseline] if result.baseline else []), *result.variants]
+
+
+def _row(variant: Variant, sizes: list[int], defaults: Defaults) -> tuple[object, ...]:
+    by_size = {speed.batch_size: speed for speed in variant.speeds}
+    is_baseline = not variant.steps
+    return (
+        "*" if variant.pareto else "",
+        words(variant, defaults),
+        output.size(variant.size_bytes),
+        "" if is_baseline and variant.size_ratio == 1 else f"{variant.size_ratio:.2f}",
+        *(f"{by_size[size].run_ms.value:.3g}" if size in by_size else "" for size in sizes),
+        *(figure(by_size[size].speedup, 2) if size in by_size else "" for size in sizes),
+        figure(variant.metric),
+        ""
+        if is_baseline and variant.metric_loss and not variant.metric_loss.value
+        else figure(variant.metric_loss),
+        _verdict(variant),
+    )
+
+
+def _verdict(variant: Variant) -> str:
+    if variant.version and variant.steps:
+        return f"version {variant.version}"
+    if variant.accepted:
+        return "accepted"
+    return "refused" if variant.refusals else ""
+
+
+def _step(step: Step, defaults: Mapping[str, Any]) -> str:
+    told = [
+        f"{name}={_short(value)}"
+        for name, value in sorted(step.parameters.items())
+        if name not in defaults or defaults[name] != value
+    ]
+    return f"{step.pass_id}({', '.join(told)})" if told else step.pass_id
+
+
+def _short(value: Any) -> str:
+    return "[" + ", ".join(map(str, value)) + "]" if isinstance(value, list) else str(value)
+
+
+def _print_conversion(found: Conversion) -> None:
+    result = found.result
+    if result is None:
+        return
+    parity = result.parity
+    kind = "generated" if parity.generated else "real"
+    agreement = (
+        f", the same arg-max in {parity.argmax_agreement:.1%}" if parity.argmax_agreement is not None else ""
+    )
+    output.out.print(
+        f"{result.model} version {result.version} from {result.format}: on {parity.row_count} {kind} rows within "
+        f"{parity.max_abs:.2g} of the original ({parity.max_rel:.2g} of the largest output){agreement}",
+        soft_wrap=True,
+    )
+    for warning in result.warnings:
+        output.err.print(f"[yellow]Note:[/yellow] {escape(warning)}", soft_wrap=True)
+
+
+def _what(found: AnyJob) -> str:
+    dataset = f", dataset {found.dataset}" if found.dataset else ""
+    if isinstance(found, Conversion):
+        return f"{found.model}{dataset}"
+    against = getattr(found, "baseline", "")
+    recipe = getattr(found, "recipe", "")
+    return (
+        f"{found.model}@{found.version}"
+        + (f" against {against}" if against else "")
+        + (f", recipe {recipe}" if recipe else "")
+        + dataset
+    )
+
+
+def _took_s(job: Job) -> float:
+    begin = job.start_time or job.create_time
+    return (job.end_time - begin).total_seconds() if job.end_time else 0.0
+
+
+def _now_and_then() -> Callable[[Job], None]:
+    said: list[float] = []
+
+    def told(job: Job) -> None:
+        now_s = time.monotonic()
+        if not said or now_s >= said[-1] + _SAY_S:
+            said.append(now_s)
+            output.err.print(
+                f"{job.state.lower()} {job.progress_percent:.0f} % {job.step}".rstrip(),
+                markup=False,
+                soft_wrap=True,
+            )
+
+    return told
