@@ -156,16 +156,16 @@ async def test_the_longest_unused_goes_when_there_is_too_much(bench: Bench) -> N
     assert kept == ["one", "three"]
 
 
-async def test_what_nobody_used_for_long_goes_page_by_page(bench: Bench) -> None:
-    if isinstance(bench.blobs, MinioStore):
-        pytest.skip("the store has no part in it")
-    cache = bench.with_settings(unused_s_max=100.0)
-    for number in range(120):
-        await cache.put(f"key{number}", bench.a_model(size_bytes=10), {})
-    bench.clock.advance(200.0)
-    await cache.put("new", bench.a_model(), {})
-    assert await cache.sweep() == 120
-    assert await cache.get("new", bench.target()) == {}
+async def test_what_nobody_used_for_long_goes_page_by_page(tmp_path: Path) -> None:
+    async with SqlStore.opened(StoreSettings(url=f"sqlite:///{tmp_path / 'optimizer.db'}")) as store:
+        bench = a_bench(store, MemoryStore(), tmp_path)
+        cache, model = bench.with_settings(unused_s_max=100.0), bench.a_model(size_bytes=10)
+        for number in range(120):
+            await cache.put(f"key{number}", model, {})
+        bench.clock.advance(200.0)
+        await cache.put("new", model, {})
+        assert await cache.sweep() == 120
+        assert await cache.get("new", bench.target()) == {}
 
 
 async def test_blobs_of_what_is_gone_are_nobodys(bench: Bench) -> None:

@@ -21,7 +21,7 @@ class FolderSettings:
 
 
 class BlobFolders:
-    """Fetches files, one after the other and never whole in memory."""
+    """Satisfies ports.StoredFiles: one file after the other, and never a whole one in memory."""
 
     def __init__(self, blobs: BlobStore, settings: FolderSettings) -> None:
         self._blobs = blobs

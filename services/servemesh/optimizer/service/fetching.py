@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 from servemesh import names
 from servemesh.errors import MissingError
 from servemesh.lifecycle import Clock
-from servemesh.optimizer.domain.records import StoredFile
 from servemesh.optimizer.domain.uploading import source_digest
+from servemesh.optimizer.service.ports import StoredFiles
 from servemesh.optimizer.service.storage import Store
-
-
-class Folders(Protocol):
-    """Where files are brought to."""
-
-    async def fetch(self, files: Sequence[StoredFile], folder: Path) -> None:
-        """Copy `files` to their paths below `folder`, each verified; OverloadedError if there is no room."""
 
 
 class StoredSources:
     """Satisfies ports.Sources. A Source that is fetched counts as used."""
 
-    def __init__(self, store: Store, folders: Folders, clock: Clock) -> None:
+    def __init__(self, store: Store, files: StoredFiles, clock: Clock) -> None:
         self._store = store
-        self._folders = folders
+        self._files = files
         self._clock = clock
 
     async def fetch(self, source: str, folder: Path) -> None:
@@ -39,15 +30,15 @@ class StoredSources:
                     f"{source} does not exist (any more)", reason="SOURCE_MISSING", name=source
                 )
             await tx.sources.put(replace(found, use_time=self._clock.now()))
-        await self._folders.fetch(found.files, folder)
+        await self._files.fetch(found.files, folder)
 
 
 class StoredDatasets:
     """Satisfies ports.Datasets."""
 
-    def __init__(self, store: Store, folders: Folders) -> None:
+    def __init__(self, store: Store, files: StoredFiles) -> None:
         self._store = store
-        self._folders = folders
+        self._files = files
 
     async def fetch(self, dataset: str, folder: Path) -> str:
         """Write the data folder of `datasets/{dataset}` into `folder`; returns the digest of its content and split."""
@@ -55,6 +46,6 @@ class StoredDatasets:
             found = await tx.datasets.find(names.dataset_id(dataset))
         if found is None:
             raise MissingError(f"{dataset} does not exist", reason="DATASET_MISSING", name=dataset)
-        await self._folders.fetch(found.files, folder)
+        await self._files.fetch(found.files, folder)
         # The split is in columns.json, which is one of the files.
         return source_digest([(file.path, file.sha256) for file in found.files])
