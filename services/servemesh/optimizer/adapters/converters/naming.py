@@ -39,3 +39,13 @@ def name_size(model: Any, old: str, new: str) -> None:
         for dimension in value.type.tensor_type.shape.dim:
             if dimension.dim_param == old:
                 dimension.dim_param = new
+
+
+def forget_origin(model: Any) -> None:
+    """Leave out what exporters note of the source's code: it holds paths of machines and changes between runs."""
+    for owner in (model.graph, *model.functions, *model.graph.node, *model.graph.value_info):
+        del owner.metadata_props[:]
+        owner.doc_string = ""
+    for value in (*model.graph.input, *model.graph.output, *model.graph.initializer):
+        del value.metadata_props[:]
+        value.doc_string = ""

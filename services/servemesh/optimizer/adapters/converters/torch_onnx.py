@@ -35,15 +35,12 @@ def write(program: ExportedProgram, target: Path, opset: int) -> None:
     except Exception as error:  # the exporter wraps whatever it meets
         raise faults.unsupported(error, "torch", ADVICE) from error
     assert exported is not None
-    model = exported.model_proto
+    weights_bytes = sum(tensor.nbytes for tensor in program.state_dict.values())
+    exported.save(target, external_data=weights_bytes > EXTERNAL_ABOVE_BYTES)
+    model = onnx.load(target, load_external_data=False)
     naming.name_batch(model)
-    weights_bytes = model.ByteSize()
-    onnx.save(
-        model,
-        target,
-        save_as_external_data=weights_bytes > EXTERNAL_ABOVE_BYTES,
-        location=f"{target.name}.data",
-    )
+    naming.forget_origin(model)
+    onnx.save(model, target)
 
 
 def fixed_batch_warning(program: ExportedProgram) -> tuple[str, ...]:
