@@ -21,7 +21,7 @@ class FolderSettings:
 
 
 class BlobFolders:
-    """Satisfies ports.StoredFiles: one file after the other, and never a whole one in memory."""
+    """Satisfies fetching.StoredFiles: one file after the other, and never a whole one in memory."""
 
     def __init__(self, blobs: BlobStore, settings: FolderSettings) -> None:
         self._blobs = blobs

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 from servemesh import names
 from servemesh.errors import MissingError
 from servemesh.lifecycle import Clock
+from servemesh.optimizer.domain.records import StoredFile
 from servemesh.optimizer.domain.uploading import source_digest
-from servemesh.optimizer.service.ports import StoredFiles
 from servemesh.optimizer.service.storage import Store
+
+
+class StoredFiles(Protocol):
+    """Brings kept files back to disk."""
+
+    async def fetch(self, files: Sequence[StoredFile], folder: Path) -> None:
+        """Copy `files` to their paths below `folder`, every byte verified.
+
+        OverloadedError DISK_FULL, DamagedError, or MissingError if they are kept no more.
+        """
 
 
 class StoredSources:
