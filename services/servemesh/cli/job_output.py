@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
@@ -49,26 +50,26 @@ def job_bar(*, shown: bool) -> Iterator[Callable[[Job], None]]:
             yield told
 
 
-def print_job(found: AnyJob, defaults: Defaults) -> None:
+def print_job(found: AnyJob, defaults: Defaults, console: Console) -> None:
     """Print how a job stands and what it found."""
     job = found.job
     took = f" in {_took_s(job):.0f} s" if job.is_ended else f", {job.progress_percent:.0f} % {job.step}"
-    output.out.print(
+    console.print(
         f"[bold]{found.name}[/bold] {output.state_text(job.state)}{escape(took)}: {escape(_what(found))}",
         soft_wrap=True,
     )
     if job.error:
         place = f" ({job.error.field})" if job.error.field else ""
-        output.out.print(
+        console.print(
             f"[red]{job.error.reason}[/red]{escape(place)}: {escape(job.error.message)}", soft_wrap=True
         )
     if isinstance(found, Conversion):
-        _print_conversion(found)
+        _print_conversion(found, console)
     elif found.result:
-        print_measurements(_named(found, found.result), defaults)
+        print_measurements(_named(found, found.result), defaults, console)
 
 
-def print_measurements(result: Measurements, defaults: Defaults) -> None:
+def print_measurements(result: Measurements, defaults: Defaults, console: Console) -> None:
     """Print the baseline and every variant, best first, with why the refused were refused."""
     sizes = sorted({speed.batch_size for each in _all(result) for speed in each.speeds})
     columns = [
@@ -80,17 +81,17 @@ def print_measurements(result: Measurements, defaults: Defaults) -> None:
         *(f"O AT {size}" for size in sizes),
     ]
     rows = [_row(each, sizes, defaults) for each in _all(result)]
-    output.out.print()
-    output.print_table((*columns, "METRIC", "LOSS", "VERDICT"), rows, empty="Nothing is measured yet.")
+    console.print()
+    console.print(output.table_of((*columns, "METRIC", "LOSS", "VERDICT"), rows))
     for variant in result.variants:
         for refusal in variant.refusals:
-            output.out.print(
+            console.print(
                 f"  {escape(words(variant, defaults))}: {escape(refusal)}", style="dim", soft_wrap=True
             )
     hardware = result.hardware
     if hardware.processor:
         libraries = ", ".join(f"{name} {version}" for name, version in result.libraries.items())
-        output.out.print(
+        console.print(
             "\n[dim]* no other variant is better in metric, size and speed at once. C: size after ÷ before. O: speed "
             "after ÷ before at so many rows per run. \\[95 % intervals].\n"
             f"Measured on {escape(hardware.processor)}, {hardware.processor_count} processors, "
@@ -166,7 +167,7 @@ def _short(value: Any) -> str:
     return "[" + ", ".join(map(str, value)) + "]" if isinstance(value, list) else str(value)
 
 
-def _print_conversion(found: Conversion) -> None:
+def _print_conversion(found: Conversion, console: Console) -> None:
     result = found.result
     if result is None:
         return
@@ -175,13 +176,13 @@ def _print_conversion(found: Conversion) -> None:
     agreement = (
         f", the same arg-max in {parity.argmax_agreement:.1%}" if parity.argmax_agreement is not None else ""
     )
-    output.out.print(
+    console.print(
         f"{result.model} version {result.version} from {result.format}: on {parity.row_count} {kind} rows within "
         f"{parity.max_abs:.2g} of the original ({parity.max_rel:.2g} of the largest output){agreement}",
         soft_wrap=True,
     )
     for warning in result.warnings:
-        output.err.print(f"[yellow]Note:[/yellow] {escape(warning)}", soft_wrap=True)
+        console.print(f"[yellow]Note:[/yellow] {escape(warning)}", soft_wrap=True)
 
 
 def _what(found: AnyJob) -> str:

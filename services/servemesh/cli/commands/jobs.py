@@ -56,7 +56,7 @@ def show(job: JobName, address: Address, wait: Wait = False, as_json: AsJson = F
         elif as_json:
             output.print_json(found)
         else:
-            job_output.print_job(found, defaults_of(client))
+            job_output.print_job(found, defaults_of(client), output.out)
 
 
 @app.command()
@@ -130,7 +130,7 @@ def finish(client: Client, asked: AnyJob, *, wait: bool, as_json: bool) -> None:
     if as_json:
         output.print_json(found)
     else:
-        job_output.print_job(found, defaults_of(client))
+        job_output.print_job(found, defaults_of(client), output.out)
         _print_next(found)
     if not brought(found):
         raise typer.Exit(_EXIT_REFUSED)

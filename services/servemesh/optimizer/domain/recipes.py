@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from servemesh import names
 from servemesh.errors import InvalidError
-from servemesh.optimizer.domain.passes import parameters
-from servemesh.optimizer.domain.passes.spec import PassSpec, parse_parameters
+from servemesh.optimizer.domain.passes.parameters import parse_parameters
+from servemesh.optimizer.domain.passes.spec import PassSpec
 from servemesh.optimizer.domain.results import PassStep
 
 AUTO = "auto"
@@ -86,9 +87,11 @@ def completed(step: PassStep, passes: Mapping[str, PassSpec]) -> PassStep:
             expected=", ".join(sorted(passes)),
             got=step.pass_id,
         )
-    return PassStep(
-        pass_id=step.pass_id, parameters=parameters.to_json(parse_parameters(spec, step.parameters))
-    )
+    complete = dataclasses.asdict(parse_parameters(spec, step.parameters))
+    parameters = {
+        name: list(value) if isinstance(value, tuple) else value for name, value in complete.items()
+    }
+    return PassStep(pass_id=step.pass_id, parameters=dict(sorted(parameters.items())))
 
 
 def needs_rows(steps: Sequence[PassStep], passes: Mapping[str, PassSpec]) -> str | None:
