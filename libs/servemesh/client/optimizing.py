@@ -14,7 +14,7 @@ from servemesh.client.asking import AUTO, Gate, Limits, MeasurementPlan
 from servemesh.client.models import PAGE_SIZE, pages
 from servemesh.client.steps import Call, Operation
 from servemesh.client.transfers import Progress
-from servemesh.errors import InvalidError
+from servemesh.errors import InvalidError, MissingError
 
 
 def create_dataset(
@@ -135,9 +135,7 @@ def _target(model_id: str, version: str | int) -> Operation[str]:
         return models.target_name(model_id, version)
     newest = (yield from models.model(model_id)).latest_version
     if not newest:
-        raise InvalidError(
-            f"{model_id} has no versions yet", reason="VERSION_MISSING", field="version", model=model_id
-        )
+        raise MissingError(f"{model_id} has no versions yet", reason="VERSION_MISSING", model=model_id)
     return names.version(model_id, newest)
 
 
