@@ -24,6 +24,8 @@ from servemesh.cli.options import (
 from servemesh.client import Gate, JobLimits, MeasurementPlan
 from servemesh.client.asking import AUTO
 
+_SEARCH_TIME = "5m"
+
 _Metric = Annotated[
     str,
     typer.Option(
@@ -132,7 +134,7 @@ def optimize(
             gate=Gate(metric_loss_max=loss_max, size_ratio_max=size_max, speedup_min=speedup_min),
             measurement=_plan(metric, batch, threads, rounds),
             alias=alias,
-            limits=JobLimits(time_s=duration_s(time, "--time")),
+            limits=JobLimits(time_s=duration_s(time or (_SEARCH_TIME if recipe == AUTO else None), "--time")),
         )
         finish(client, asked, wait=wait, as_json=as_json)
 

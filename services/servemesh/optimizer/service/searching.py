@@ -28,7 +28,7 @@ FINALISTS_MAX = 4
 _SEARCH_SHARE = 0.9  # of the budget; the rest is for registering
 _FINAL_SHARE_MAX = 0.4  # of what is left
 _FINAL_RATIO = 3.0  # of the time of the last measurement to that of a quick one, for each model
-_SEARCHED, _MEASURED = 0.8, 0.97  # shares of the job
+_BEGUN, _SEARCHED, _MEASURED = 0.05, 0.8, 0.97  # shares of the job
 
 
 class Search:
@@ -54,14 +54,17 @@ class Search:
         self._made: dict[str, Made] = {}
         self._libraries: dict[str, str] = {}
         self._seen: Measured | None = None
+        self._span_s = (0.0, 1.0)
+        self._trying = ""
 
     async def run(self, facts: Mapping[str, Any], begin_s: float, budget_s: float) -> OptimizationResult:
         """Return the front and everything else that was measured within `budget_s` from `begin_s` on."""
         until_s = begin_s + budget_s * _SEARCH_SHARE
+        self._span_s = (begin_s, until_s)
         known = Knowledge(question=_question(self._spec, facts))
         while (move := planner.next_move(known, self._left_s(known, until_s))) is not None:
-            share = min(1.0, (self._monotonic() - begin_s) / (until_s - begin_s))
-            self._progress.progress(_SEARCHED * share, f"trying {_words(move.steps)}")
+            self._trying = _words(move.steps)
+            self._told(0.0, "")
             self._progress.log(f"trying {_words(move.steps)}: {move.why}")
             trial = await self._tried(move)
             known = replace(known, trials=(*known.trials, trial))
@@ -77,7 +80,7 @@ class Search:
     async def _tried(self, move: Proposal) -> Trial:
         """Make and measure one candidate; what fails is known as failed."""
         try:
-            made = await self._workshop.candidate(move.steps, self._ignored)
+            made = await self._workshop.candidate(move.steps, self._told)
             begin_s = self._monotonic()
             measured = await measure(
                 self._children,
@@ -85,7 +88,7 @@ class Search:
                 [self._original, made],
                 self._spec.measurement,
                 self._monotonic,
-                self._ignored,
+                self._told,
                 is_quick=True,
             )
         except UnavailableError:
@@ -131,8 +134,12 @@ class Search:
         variants = judging.judged(self._spec.gate, _distinct(known, set()))
         self._progress.found(judging.result(self._seen, variants, self._libraries))
 
-    def _ignored(self, share: float, step: str) -> None:
-        """The search tells its own progress: the share of its time."""
+    def _told(self, share: float, step: str) -> None:
+        """Tell what is being done; how far the search is, is told by its clock."""
+        begin_s, until_s = self._span_s
+        passed = min(1.0, (self._monotonic() - begin_s) / (until_s - begin_s))
+        words = f"trying {self._trying}: {step}".removesuffix(": ")
+        self._progress.progress(_BEGUN + (_SEARCHED - _BEGUN) * passed, words)
 
 
 def _question(spec: OptimizationSpec, facts: Mapping[str, Any]) -> Question:
