@@ -82,12 +82,13 @@ class AsyncOptimizer:
         gate: Gate | None = None,
         measurement: MeasurementPlan | None = None,
         alias: str = "",
+        teacher: str = "",
         limits: Limits = None,
         timeout_s: float = CALL_S,
     ) -> jobs.Optimization:
         """As `Optimizer.optimize`."""
         operation = optimizing.optimize(
-            model, version, recipe, steps, dataset, gate, measurement, alias, limits
+            model, version, recipe, steps, dataset, gate, measurement, alias, teacher, limits
         )
         return await self._runner.run(operation, timeout_s)
 

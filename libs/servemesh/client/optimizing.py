@@ -80,9 +80,10 @@ def optimize(
     gate: Gate | None,
     measurement: MeasurementPlan | None,
     alias: str,
+    teacher: str,
     limits: Limits,
 ) -> Operation[jobs.Optimization]:
-    """Ask for smaller or faster variants of a Version."""
+    """Ask for smaller or faster variants of a Version; `teacher` is a version of the model, or MODEL@VERSION."""
     wish = pb.Optimization(
         recipe="" if steps else recipe or AUTO,
         steps=asking.steps(steps),
@@ -93,6 +94,8 @@ def optimize(
         limits=asking.limits(limits),
     )
     wish.source_version = yield from _target(model_id, version)
+    if teacher:
+        wish.teacher_version = yield from _other_target(model_id, teacher)
     request = pb.CreateOptimizationRequest(optimization=wish, request_id=_request_id())
     return job_parsing.optimization((yield Call(request=request)).optimization)
 
@@ -113,8 +116,7 @@ def evaluate(
     )
     wish.version = yield from _target(model_id, version)
     if against:
-        other, at, target = str(against).rpartition("@")
-        wish.baseline_version = yield from _target(other if at else model_id, target)
+        wish.baseline_version = yield from _other_target(model_id, str(against))
     request = pb.CreateEvaluationRequest(evaluation=wish, request_id=_request_id())
     return job_parsing.evaluation((yield Call(request=request)).evaluation)
 
@@ -127,6 +129,12 @@ def passes() -> Operation[list[jobs.Pass]]:
 def recipes() -> Operation[list[jobs.Recipe]]:
     """Return every recipe, by id."""
     return [job_parsing.recipe(each) for each in (yield Call(request=pb.ListRecipesRequest())).recipes]
+
+
+def _other_target(model_id: str, text: str) -> Operation[str]:
+    """Return the name of what `text` says: a version or an alias of the model, or MODEL@VERSION."""
+    other, at, target = text.rpartition("@")
+    return (yield from _target(other if at else model_id, target))
 
 
 def _target(model_id: str, version: str | int) -> Operation[str]:

@@ -115,6 +115,7 @@ class Optimizer:
         gate: Gate | None = None,
         measurement: MeasurementPlan | None = None,
         alias: str = "",
+        teacher: str = "",
         limits: Limits = None,
         timeout_s: float = CALL_S,
     ) -> jobs.Optimization:
@@ -123,11 +124,12 @@ class Optimizer:
         `recipe` names a sequence of passes, see `recipes`; "auto" searches within `limits.time_s`. `steps` are passes
         of your own instead. `dataset` is needed by passes that calibrate or train, and by metrics with labels.
         Variants that keep and reach what `gate` says (without one: a loss of at most 0.01) become Versions; `alias`
-        is then pointed to the best. InvalidError names the pass or parameter that is wrong; MissingError: there is
-        no such Version or Dataset.
+        is then pointed to the best. Passes that train learn what `teacher` answers: a version of the model or
+        MODEL@VERSION, without one the Version itself. InvalidError names the pass or parameter that is wrong;
+        MissingError: there is no such Version or Dataset.
         """
         operation = optimizing.optimize(
-            model, version, recipe, steps, dataset, gate, measurement, alias, limits
+            model, version, recipe, steps, dataset, gate, measurement, alias, teacher, limits
         )
         return self._runner.run(operation, timeout_s)
 

@@ -116,11 +116,14 @@ def test_an_optimization_is_asked_for_as_it_was_wished():
     plan = MeasurementPlan(metric="f1", batch_sizes=(1, 4), rounds=20)
     steps = [Step(pass_id="int8_static", parameters={"rows_max": 32, "op_types": ("Conv",)})]
     found = optimizer.run(
-        optimizing.optimize("m", "prod", "auto", steps, "d", gate, plan, "fast", JobLimits(time_s=90.5))
+        optimizing.optimize(
+            "m", "prod", "auto", steps, "d", gate, plan, "fast", "n@2", JobLimits(time_s=90.5)
+        )
     )
     (request,) = optimizer.asked
     wish = request.optimization
     assert wish.source_version == "models/m/aliases/prod"
+    assert wish.teacher_version == "models/n/versions/2"
     assert wish.recipe == ""
     assert wish.steps[0].parameters["rows_max"] == 32
     assert list(wish.steps[0].parameters["op_types"]) == ["Conv"]

@@ -45,7 +45,9 @@ _Rounds = Annotated[
 _Time = Annotated[
     str | None,
     typer.Option(
-        "--time", metavar="TIME", help="Most for the whole job, such as 90s, 5m or 1h; auto searches so long."
+        "--time",
+        metavar="TIME",
+        help="Most for the whole job, such as 90s, 5m or 1h; auto searches for 5m if not told.",
     ),
 ]
 
@@ -113,6 +115,14 @@ def optimize(
     alias: Annotated[
         str, typer.Option(metavar="NAME", help="Alias that is to point to the best variant.")
     ] = "",
+    teacher: Annotated[
+        str,
+        typer.Option(
+            metavar="VERSION|ALIAS|MODEL@VERSION",
+            help="Whose answers passes that train learn.",
+            show_default="the model itself",
+        ),
+    ] = "",
     metric: _Metric = "",
     batch: _Batch = None,
     threads: _Threads = 0,
@@ -134,6 +144,7 @@ def optimize(
             gate=Gate(metric_loss_max=loss_max, size_ratio_max=size_max, speedup_min=speedup_min),
             measurement=_plan(metric, batch, threads, rounds),
             alias=alias,
+            teacher=teacher,
             limits=JobLimits(time_s=duration_s(time or (_SEARCH_TIME if recipe == AUTO else None), "--time")),
         )
         finish(client, asked, wait=wait, as_json=as_json)

@@ -52,7 +52,7 @@ class ConversionSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptimizationSpec:
-    """One optimization; `source_version` is a Version's name, resolved when the job was created."""
+    """One optimization; both Versions are names, resolved when the job was created; no teacher means the source."""
 
     source_version: str
     recipe: str = ""
@@ -61,6 +61,7 @@ class OptimizationSpec:
     gate: Gate = field(default_factory=lambda: Gate(metric_loss_max=0.01))
     measurement: MeasurementPlan = MeasurementPlan()
     alias: str = ""
+    teacher_version: str = ""
     limits: JobLimits
 
 

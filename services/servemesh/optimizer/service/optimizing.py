@@ -65,9 +65,11 @@ class Optimizing:
             progress.log,
         )
         bench = bench.on_machine(facts["instructions"])
+        teacher = await self._teacher(job, spec, original, progress)
         workshop = Workshop(
             bench,
             original,
+            teacher,
             children=tools.children,
             cache=tools.cache,
             passes=tools.passes,
@@ -84,6 +86,16 @@ class Optimizing:
             return result
         await progress.decide(result)
         return await self._registered(job, spec, result, progress)
+
+    async def _teacher(
+        self, job: RunningJob, spec: OptimizationSpec, original: Made, progress: JobProgress
+    ) -> Made:
+        """Return the model whose answers passes that train learn: the original unless another is named."""
+        if not spec.teacher_version:
+            return original
+        progress.progress(_FETCHED, f"fetching {spec.teacher_version}")
+        fetched = await self._tools.versions.fetch(spec.teacher_version, job.folder / "teacher")
+        return Made(path=f"teacher/{fetched.entry}", sha256=fetched.sha256, size_bytes=fetched.size_bytes)
 
     def _steps(self, spec: OptimizationSpec) -> tuple[RecipeStep, ...]:
         """Return the steps to follow; InvalidError if one that is required needs rows and there are none."""

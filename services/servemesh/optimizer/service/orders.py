@@ -73,19 +73,21 @@ class Orders:
             measurement=asking.checked_plan(asked.measurement, "optimization.measurement"),
             limits=asking.checked_limits(asked.limits, self._bounds.job, "optimization.limits"),
             source_version=await self._resolved(asked.source_version, "optimization.source_version"),
+            teacher_version=await self._resolved_if_any(
+                asked.teacher_version, "optimization.teacher_version"
+            ),
         )
 
     async def _evaluation(self, asked: EvaluationSpec) -> EvaluationSpec:
         plan = asking.checked_plan(asked.measurement, "evaluation.measurement")
         limits = asking.checked_limits(asked.limits, self._bounds.job, "evaluation.limits")
-        baseline = asked.baseline_version
         return replace(
             asked,
             measurement=plan,
             limits=limits,
             version=await self._resolved(asked.version, "evaluation.version"),
-            baseline_version=(
-                await self._resolved(baseline, "evaluation.baseline_version") if baseline else ""
+            baseline_version=await self._resolved_if_any(
+                asked.baseline_version, "evaluation.baseline_version"
             ),
         )
 
@@ -110,6 +112,9 @@ class Orders:
                 expected=known,
                 got=asked.recipe[:100],
             )
+
+    async def _resolved_if_any(self, name: str, field: str) -> str:
+        return await self._resolved(name, field) if name else ""
 
     async def _resolved(self, name: str, field: str) -> str:
         if not (names.is_version(name) or names.is_alias(name)):

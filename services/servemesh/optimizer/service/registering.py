@@ -64,6 +64,8 @@ def labels(
         "servemesh.size_ratio": f"{variant.size_ratio:.4g}",
         "servemesh.sha256": variant.sha256,
     }
+    if spec.teacher_version:
+        found["servemesh.teacher"] = spec.teacher_version
     if spec.dataset:
         found["servemesh.dataset"] = spec.dataset
     if variant.metric and variant.metric_loss:

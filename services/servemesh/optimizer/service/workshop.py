@@ -69,6 +69,7 @@ class Workshop:
         self,
         bench: Bench,
         original: Made,
+        teacher: Made,
         *,
         children: ChildTasks,
         cache: PassCache,
@@ -78,6 +79,7 @@ class Workshop:
     ) -> None:
         self._bench = bench
         self._original = original
+        self._teacher = teacher
         self._children = children
         self._cache = cache
         self._passes = passes
@@ -136,7 +138,7 @@ class Workshop:
                 "data": self._bench.data,
                 "seed": SEED,
                 "threads": self._bench.threads,
-                "teacher": self._original.path if self._passes[step.pass_id].trains else None,
+                "teacher": self._teacher.path if self._passes[step.pass_id].trains else None,
             },
             self._bench.folder,
             self._bench.limits(begin_s),
@@ -170,7 +172,7 @@ class Workshop:
             "parameters": dict(step.parameters),
             "seed": SEED,
             "data": self._bench.data_digest if spec.calibrates or spec.trains else "",
-            "teacher": self._original.sha256 if spec.trains else "",
+            "teacher": self._teacher.sha256 if spec.trains else "",
             "machine": self._bench.machine,
             "libraries": dict(self._libraries(("servemesh", *spec.libraries))),
         }
