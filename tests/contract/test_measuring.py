@@ -28,7 +28,7 @@ IMAGES = DIGITS.data.astype(np.float32)
 
 def a_forest(trees: int) -> bytes:
     forest = RandomForestClassifier(trees, max_depth=6, random_state=0).fit(IMAGES[:900], DIGITS.target[:900])
-    model = to_onnx(forest, {"X": IMAGES[:1]}, options={"zipmap": False}, target_opset=18)
+    model = to_onnx(forest, IMAGES[:1], options={"zipmap": False}, target_opset=18)
     return model.SerializeToString()
 
 

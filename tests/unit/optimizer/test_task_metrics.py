@@ -18,7 +18,7 @@ SCORES = RANDOM.normal(size=(200, 5)).astype(np.float32) + 1.5 * np.eye(5, dtype
 
 def value(name: str, output: np.ndarray, target: np.ndarray, **details: int) -> float:
     metric = task_metrics.named(name, **details)
-    halves = [metric.seen(output[part], target[part]) for part in (slice(0, 90), slice(90, None))]
+    halves = [metric.seen(output[part], target[part]) for part in (slice(0, 1), slice(1, None))]
     return task_metrics.measured(metric, [np.concatenate(halves)], seed=0)[0].metric.value
 
 
@@ -75,7 +75,7 @@ def test_word_errors_are_counted_over_all_rows():
     ours = np.array([b"the cat sat", b"a b c d"], dtype=object)
     right = np.array([b"the cat sat down", b"a x c d"], dtype=object)
     assert value("wer", ours, right) == pytest.approx(2 / 8)
-    assert value("wer", np.array([[1, 2, 3]]), np.array([[1, 3, -100]])) == 0.5
+    assert value("wer", np.array([[1, 2, 3]] * 2), np.array([[1, 3, -100]] * 2)) == 0.5
 
 
 @settings(max_examples=60, deadline=None)

@@ -11,6 +11,7 @@ import numpy as np
 from servemesh.errors import InvalidError
 from servemesh.optimizer.domain import predictions, task_metrics
 from servemesh.optimizer.domain.datasets import Column
+from servemesh.optimizer.domain.parity import has_scores
 from servemesh.optimizer.domain.specs import MeasurementPlan
 
 Array = np.ndarray[Any, Any]
@@ -94,7 +95,7 @@ def default_metric(output: Array, labels: Array | None) -> str:
     numbers = labels.astype(np.float64)
     if not (numbers == np.round(numbers)).all():
         return "mse"
-    if not predictions.has_scores(output):
+    if not has_scores(output):
         return "accuracy" if np.isin(numbers, (0, 1)).all() else "mse"
     if labels.shape != output.shape:
         return "accuracy"

@@ -39,7 +39,8 @@ def paired(output: Array, target: Array) -> tuple[Array, Array]:
 def classes(target: Array, *, scores: Array) -> Array:
     """Return the right class for each place that has scores; scores themselves stand for their best."""
     if target.shape == scores.shape and not is_text(target):
-        return target.astype(np.float32).argmax(axis=-1)
+        best: Array = target.astype(np.float32).argmax(axis=-1)
+        return best
     if is_text(target) or target.size != np.prod(scores.shape[:-1]):
         raise unfit("accuracy", f"a class 0 to {scores.shape[-1] - 1} for each row", target)
     right = whole(target).reshape(scores.shape[:-1])

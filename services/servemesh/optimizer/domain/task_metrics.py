@@ -10,6 +10,7 @@ import numpy as np
 
 from servemesh.errors import InvalidError
 from servemesh.optimizer.domain import edits, intervals, predictions
+from servemesh.optimizer.domain.parity import has_scores
 from servemesh.optimizer.domain.results import Interval
 
 Array = np.ndarray[Any, Any]
@@ -117,7 +118,7 @@ class TopK(_Mean):
         self._k = k
 
     def seen(self, output: Array, target: Array) -> Array:
-        if not predictions.has_scores(output):
+        if not has_scores(output):
             raise predictions.unfit("top_k", "an output with a score for each class", output)
         right = predictions.classes(target, scores=output)
         if self._k >= output.shape[-1]:

@@ -82,8 +82,9 @@ def _reader(path: Path, name: str) -> Any:
 
 
 def _row_bytes(metadata: Any) -> int:
-    total_bytes = sum(metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups))
-    return max(1, total_bytes // max(1, metadata.num_rows))
+    groups = (metadata.row_group(index) for index in range(metadata.num_row_groups))
+    total_bytes = sum(int(group.total_byte_size) for group in groups)
+    return max(1, total_bytes // max(1, int(metadata.num_rows)))
 
 
 def _check_type(name: str, kind: pa.DataType) -> None:

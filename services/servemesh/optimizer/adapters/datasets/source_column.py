@@ -32,7 +32,7 @@ class SourceColumn:
 def canonical(name: str, block: Array) -> tuple[Array, str]:
     """Return the block as it is kept, with its OIP datatype: little-endian numbers, or bytes. InvalidError for more."""
     kind = block.dtype.kind
-    if kind == "S":
+    if kind in "SO":  # objects are bytes here: what else they may be is refused before it is read
         return block.astype(object), BYTES.name
     if kind == "U":
         texts = np.empty(block.size, dtype=object)

@@ -57,7 +57,7 @@ class GeneratedRows:
         self._inputs = inputs
         self._seed = seed
         self._ids_ends = ids_ends
-        self.notes = ("The inputs are made up from the signature: there is no Dataset.",)
+        self.notes: tuple[str, ...] = ("The inputs are made up from the signature: there is no Dataset.",)
         self.row_count = GENERATED_ROWS // (fixed_rows(inputs) or 1) * (fixed_rows(inputs) or 1)
         self.row_count = self.row_count or (fixed_rows(inputs) or 1)
 
