@@ -37,7 +37,7 @@ class ChildTasks(Protocol):
     ) -> dict[str, Any]:
         """Run "pass", "convert", "examine" or "measure" in `folder` (paths in `arguments` are relative to it).
 
-        The typed error of the child, or MEMORY_EXCEEDED, TIME_EXCEEDED, CHILD_CRASHED.
+        The typed error of the child, or MEMORY_EXCEEDED, TIME_EXCEEDED, PASS_CRASHED.
         """
 
 
