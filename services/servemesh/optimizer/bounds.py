@@ -68,6 +68,7 @@ def child_settings(settings: Settings) -> ChildSettings:
         file_bytes_max=settings.child_file_bytes_max,
         disk_free_bytes_min=settings.disk_free_bytes_min,
         answer_bytes_max=settings.child_answer_bytes_max,
+        environment=settings.child_environment,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +16,11 @@ _ADDRESS = r".+:\d{1,5}"
 _ENDPOINT = r"^$|^https?://([^/:@]+|\[[0-9a-f:]+\])(:\d{1,5})?(/[^?#]*)?$"
 _MIB = 1024**2
 _GIB = 1024**3
+# What pip, the loader and CUDA go by. Nothing else of the environment reaches a child, so no key of ours does.
+_FOR_CHILDREN = re.compile(
+    r"PIP_\w+|(https?|no|all)_proxy|SSL_CERT_(FILE|DIR)|REQUESTS_CA_BUNDLE|LD_LIBRARY_PATH|(CUDA|NVIDIA)_\w+",
+    re.IGNORECASE,
+)
 
 
 class Settings(BaseSettings):
@@ -168,3 +175,8 @@ class Settings(BaseSettings):
     def effective_environments_dir(self) -> Path:
         """Where environments of frameworks are made."""
         return (self.environments_dir or self.data_dir / "environments").absolute()
+
+    @property
+    def child_environment(self) -> dict[str, str]:
+        """What child processes see of the environment."""
+        return {name: value for name, value in os.environ.items() if _FOR_CHILDREN.fullmatch(name)}
