@@ -75,6 +75,7 @@ def to_optimization(record: JobRecord) -> pb.Optimization:
     message = pb.Optimization(
         name=record.name,
         source_version=spec.source_version,
+        teacher_version=spec.teacher_version,
         recipe=spec.recipe,
         steps=to_steps(spec.steps),
         dataset=spec.dataset,

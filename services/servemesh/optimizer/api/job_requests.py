@@ -51,6 +51,7 @@ def from_optimization(message: pb.Optimization) -> OptimizationSpec:
     """What an Optimization asks for."""
     return OptimizationSpec(
         source_version=message.source_version,
+        teacher_version=message.teacher_version,
         recipe=message.recipe,
         steps=from_steps(message.steps),
         dataset=message.dataset,

@@ -104,7 +104,7 @@ def _key(variant: VariantReport) -> tuple[object, ...]:
     by_figures: tuple[object, ...] = (place.slowness, place.size_bytes, place.metric_loss)
     if is_slower(variant):
         by_figures = (place.size_bytes, place.slowness, place.metric_loss)
-    return (not variant.accepted, is_slower(variant), *by_figures, variant.sha256, str(variant.steps))
+    return (not variant.accepted, is_slower(variant), *by_figures, repr(variant))
 
 
 def _mean(figures: Sequence[float]) -> float:

@@ -14,6 +14,7 @@ from servemesh.optimizer.domain.passes.spec import PassSpec
 from servemesh.optimizer.domain.recipes import completed
 from servemesh.optimizer.domain.results import PassStep
 from servemesh.optimizer.domain.work import WorkLimits
+from servemesh.optimizer.service.model_files import digest_of
 from servemesh.optimizer.service.ports import ChildTasks, OnProgress, PassCache
 
 SEED = 0
@@ -86,6 +87,7 @@ class Workshop:
         self._libraries = libraries
         self._monotonic = monotonic
         self._made: dict[str, Made] = {}
+        self._begun = 0
 
     async def candidate(self, steps: Sequence[PassStep], on_progress: OnProgress) -> Made:
         """Return the original after these steps; the typed error of the first that fails."""
@@ -102,10 +104,11 @@ class Workshop:
         """Return `before` after one more step."""
         step = completed(step, self._passes)
         key = self._key(before, step)
-        if key in self._made:
-            return replace(self._made[key], pass_s=(*before.pass_s, 0.0))
+        if key in self._made:  # other steps may have led to the same model
+            return replace(self._made[key], steps=(*before.steps, step), pass_s=(*before.pass_s, 0.0))
         on_progress(0.0, step.pass_id)
-        number = len(self._made)
+        self._begun += 1
+        number = self._begun
         kept = await self._kept(key, f"kept/{number}/model.onnx", before, step)
         made = kept or await self._applied(key, f"models/{number}/model.onnx", before, step, on_progress)
         self._made[key] = made
@@ -186,9 +189,3 @@ class Workshop:
         )
         for note in answer.get("notes", ()):
             self._bench.log(f"{pass_id}: {note}")
-
-
-def digest_of(path: Path) -> str:
-    """Return the sha256 of a file, lower hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
