@@ -20,7 +20,7 @@ from servemesh.client import Client
 from tests.harness.waiting import blocking_until
 
 HEAL_S = 30.0
-PROCESSES = ("nats", "weed", "registry", "gateway", "envoy", "worker-1", "worker-2")
+PROCESSES = ("nats", "weed", "registry", "optimizer", "gateway", "envoy", "worker-1", "worker-2")
 
 
 def servemesh(*words: str, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:

@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings
 import servemesh.cli.settings
 import servemesh.gateway.settings
 import servemesh.local.settings
+import servemesh.optimizer.settings
 import servemesh.registry.settings
 import servemesh.worker.settings
 
@@ -40,6 +41,11 @@ SECTIONS: Sequence[tuple[str, str, type[BaseSettings]]] = (
         servemesh.gateway.settings.Settings,
     ),
     ("Registry", "Models, Deployments, placement and uploads.", servemesh.registry.settings.Settings),
+    (
+        "Optimizer",
+        "Sources, Datasets and jobs: conversions, optimizations and evaluations.",
+        servemesh.optimizer.settings.Settings,
+    ),
     ("Worker", "The process that runs models.", servemesh.worker.settings.Settings),
 )
 

@@ -162,6 +162,7 @@ async def _neighbours(settings: Settings, address: str) -> Neighbours:
         edge=parse_address(settings.edge_address),
         gateways=tuple([await _numeric(peer) for peer in (own, *settings.peers)]),
         registries=(parse_address(settings.registry_address),),
+        optimizers=(parse_address(settings.optimizer_address),) if settings.optimizer_address else (),
         trace_collector=collector_at(settings.otlp_endpoint) if settings.otlp_endpoint else None,
     )
 

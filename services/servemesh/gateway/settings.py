@@ -36,6 +36,8 @@ class Settings(BaseSettings):
     """Every gateway's xds_address as Envoy reaches it, separated by commas; empty is this one's alone."""
     registry_address: str = Field(default="127.0.0.1:9101", pattern=_ADDRESS)
     """Where the registry answers."""
+    optimizer_address: str = Field(default="", pattern=f"^$|{_ADDRESS}")
+    """Where the optimizer answers; empty for a mesh without one."""
     nats_url: str = "nats://127.0.0.1:4222"
     """Where NATS answers; it tells of the others of its cluster."""
     state_dir: Path = Path("gateway-state")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import logging
 import os
 import random
@@ -23,6 +24,7 @@ from servemesh.local.adapters.metrics_page import serving_metrics
 from servemesh.local.adapters.os_process import OsLauncher
 from servemesh.local.adapters.process_usage import ProcessUsage
 from servemesh.local.domain import plan, ports
+from servemesh.local.domain.layout import MeshLayout, Programs, port_names
 from servemesh.local.domain.processes import MeshStatus, ProcessStatus
 from servemesh.local.domain.restarts import RestartPolicy
 from servemesh.local.service import HopelessError, Supervisor, Timing
@@ -32,6 +34,7 @@ from servemesh.observe import names as event_names
 from servemesh.observe.logs import logging_to
 
 _HOST = "127.0.0.1"
+_OPTIMIZER_NEEDS = ("torch", "skops", "yaml")  # of the extra `optimizer`
 _TRIES = 3
 """With other ports, when one turns out to be taken by somebody else."""
 _LINES_TOLD = 8
@@ -122,18 +125,19 @@ def _told(error: HopelessError, data_dir: DataDir) -> str:
     return f"{error}. Its log, {path}, ends:{shown}"
 
 
-def _laid_out(settings: Settings, data_dir: DataDir, block: int) -> plan.MeshLayout:
+def _laid_out(settings: Settings, data_dir: DataDir, block: int) -> MeshLayout:
     if settings.port and not tcp_ports.is_free(settings.port):
         raise _taken(settings.port, "gRPC", "--port")
-    names = plan.port_names(settings.workers) + ([] if settings.port else ["edge"])
+    names = port_names(settings.workers) + ([] if settings.port else ["edge"])
     chosen = ports.chosen(
         names, block=block, previous=data_dir.ports(), is_free=tcp_ports.is_free_with_offset
     )
     data_dir.keep_ports(chosen)
-    return plan.MeshLayout(
+    return MeshLayout(
         data_dir=data_dir.path,
         workers=settings.workers,
         cpus=os.cpu_count() or 1,
+        has_optimizer=all(importlib.util.find_spec(module) for module in _OPTIMIZER_NEEDS),
         edge_address=f"{_HOST}:{settings.port or chosen['edge']}",
         ports=chosen,
         secrets=data_dir.secrets(),
@@ -141,9 +145,9 @@ def _laid_out(settings: Settings, data_dir: DataDir, block: int) -> plan.MeshLay
     )
 
 
-def _programs() -> plan.Programs:
+def _programs() -> Programs:
     scripts = Path(sysconfig.get_path("scripts"))
-    found = plan.Programs(
+    found = Programs(
         # -P: nothing that lies in the folder it starts in is imported.
         python=(sys.executable, "-P"),
         nats_server=str(scripts / "nats-server"),
@@ -166,7 +170,7 @@ def _prepare(data_dir: DataDir, mesh: plan.MeshPlan) -> None:
 
 
 def _first_status(
-    layout: plan.MeshLayout, mesh: plan.MeshPlan, launcher: OsLauncher, metrics_address: str
+    layout: MeshLayout, mesh: plan.MeshPlan, launcher: OsLauncher, metrics_address: str
 ) -> MeshStatus:
     return MeshStatus(
         pid=os.getpid(),

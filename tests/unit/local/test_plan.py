@@ -4,17 +4,19 @@ from pathlib import Path
 
 import pytest
 
-from servemesh.local.domain.plan import MeshLayout, MeshPlan, Programs, Secrets, planned, port_names
+from servemesh.local.domain.layout import MeshLayout, Programs, Secrets, port_names
+from servemesh.local.domain.plan import MeshPlan, planned
 from servemesh.local.domain.processes import Stage
 
 
-def a_plan(workers: int = 2) -> MeshPlan:
+def a_plan(workers: int = 2, *, has_optimizer: bool = True) -> MeshPlan:
     ports = {name: 20_000 + index for index, name in enumerate(port_names(workers))}
     return planned(
         MeshLayout(
             data_dir=Path("/data"),
             workers=workers,
             cpus=2,
+            has_optimizer=has_optimizer,
             edge_address="127.0.0.1:8001",
             ports=ports,
             secrets=Secrets(access_key="the-access-key", secret_key="the-secret-key"),
@@ -25,7 +27,24 @@ def a_plan(workers: int = 2) -> MeshPlan:
 
 def test_there_are_as_many_workers_as_asked_for():
     names = [spec.name for spec in a_plan(workers=3).processes]
-    assert names == ["nats", "weed", "registry", "gateway", "envoy", "worker-1", "worker-2", "worker-3"]
+    assert names == [
+        "nats",
+        "weed",
+        "registry",
+        "optimizer",
+        "gateway",
+        "envoy",
+        "worker-1",
+        "worker-2",
+        "worker-3",
+    ]
+
+
+def test_a_mesh_without_the_optimizers_extra_has_no_optimizer():
+    plan = a_plan(has_optimizer=False)
+    gateway = next(spec for spec in plan.processes if spec.name == "gateway")
+    assert "optimizer" not in [spec.name for spec in plan.processes]
+    assert gateway.environment["SERVEMESH_GATEWAY_OPTIMIZER_ADDRESS"] == ""
 
 
 def test_no_two_processes_share_an_address():
@@ -61,7 +80,7 @@ def test_workers_stop_first_and_stores_last():
     assert stages["gateway"] == stages["envoy"] == Stage.EDGE
 
 
-@pytest.mark.parametrize("service", ["registry", "gateway", "worker-1"])
+@pytest.mark.parametrize("service", ["registry", "optimizer", "gateway", "worker-1"])
 def test_every_service_is_told_where_nats_is(service: str):
     spec = next(spec for spec in a_plan().processes if spec.name == service)
     prefix = f"SERVEMESH_{service.split('-')[0].upper()}_"

@@ -28,6 +28,8 @@ def clusters_of(snapshot: Snapshot) -> list[cluster_pb2.Cluster]:
         _service(xds.GATEWAY, neighbours.gateways, policy),
         _service(xds.REGISTRY, neighbours.registries, policy),
     ]
+    if neighbours.optimizers:
+        clusters.append(_service(xds.OPTIMIZER, neighbours.optimizers, policy))
     if neighbours.trace_collector is not None:
         clusters.append(_collector(neighbours.trace_collector, policy))
     return clusters

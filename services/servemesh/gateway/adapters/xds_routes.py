@@ -17,6 +17,7 @@ from servemesh.gateway.domain.snapshot.values import Snapshot, Split
 ROUTES = "edge-routes"
 MODEL_INFER = "/inference.GRPCInferenceService/ModelInfer"
 GATEWAY_PREFIXES = ("/inference.", "/grpc.health.v1.", "/grpc.reflection.")
+OPTIMIZER_PREFIX = "/servemesh.api.optimizer.v1."
 REGISTRY_PREFIXES = ("/servemesh.api.registry.v1.", "/servemesh.api.fleet.v1.")
 # What workers say to the edge in keys of their own, and what callers get: the status that is meant for them, and when
 # to come back, where the worker's transport keeps that key to itself.
@@ -31,6 +32,8 @@ def routes_of(snapshot: Snapshot) -> list[route_pb2.RouteConfiguration]:
     to_gateway = (_route_to_service(prefix, xds.GATEWAY, policy) for prefix in GATEWAY_PREFIXES)
     to_registry = (_route_to_service(prefix, xds.REGISTRY, policy) for prefix in REGISTRY_PREFIXES)
     routes = [_route_to_workers(snapshot), *to_gateway, *to_registry]
+    if snapshot.neighbours.optimizers:
+        routes.append(_route_to_service(OPTIMIZER_PREFIX, xds.OPTIMIZER, policy))
     host = route_components_pb2.VirtualHost(
         name=xds.EDGE,
         domains=["*"],

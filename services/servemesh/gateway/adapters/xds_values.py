@@ -15,6 +15,7 @@ from servemesh.gateway.domain.snapshot.values import Address
 WORKERS = "workers"
 GATEWAY = "gateway"
 REGISTRY = "registry"
+OPTIMIZER = "optimizer"
 TRACES = "traces"
 EDGE = "edge"
 LUA = "envoy.filters.http.lua"

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from servemesh.local.domain.plan import Secrets
+from servemesh.local.domain.layout import Secrets
 from servemesh.local.domain.processes import MeshStatus, ProcessStatus, State
 
 RUNTIME = "runtime.json"

@@ -4,44 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
+from servemesh.local.domain.layout import MeshLayout, Secrets
 from servemesh.local.domain.processes import ProcessSpec, Stage
 
 BUCKET = "servemesh"
 MEMORY_SHARE = 0.5
 """Share of this machine's memory that all workers together may fill with models."""
 _HOST = "127.0.0.1"
-_WEED_PORTS = (
-    "s3",
-    "s3-grpc",
-    "master",
-    "master-grpc",
-    "volume",
-    "volume-grpc",
-    "filer",
-    "filer-grpc",
-    "admin",
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Programs:
-    """The programs to start, each as the first words of a command."""
-
-    python: tuple[str, ...]
-    nats_server: str
-    weed: str
-    envoy: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Secrets:
-    """The key of the object store, made once for a data folder."""
-
-    access_key: str
-    secret_key: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,32 +29,6 @@ class MeshPlan:
     """POST tells the edge to take no new connections."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeshLayout:
-    """What the plan is made from. `ports` has a port for each of `port_names`."""
-
-    data_dir: Path
-    workers: int
-    cpus: int
-    edge_address: str
-    ports: Mapping[str, int]
-    secrets: Secrets
-    programs: Programs
-
-    def address(self, name: str) -> str:
-        """Return host:port of the port called `name`."""
-        return f"{_HOST}:{self.ports[name]}"
-
-
-def port_names(workers: int) -> list[str]:
-    """Return the names of the ports that a mesh with so many workers needs beside its public ones."""
-    names = ["nats", "nats-monitor", *(f"weed-{part}" for part in _WEED_PORTS)]
-    names += ["registry", "registry-metrics", "gateway", "gateway-metrics", "gateway-xds", "envoy-admin"]
-    for number in range(1, workers + 1):
-        names += [f"worker-{number}", f"worker-{number}-metrics"]
-    return names
-
-
 def planned(layout: MeshLayout) -> MeshPlan:
     """Return what to start."""
     data_dir = layout.data_dir
@@ -92,6 +38,7 @@ def planned(layout: MeshLayout) -> MeshPlan:
             _nats(layout),
             _weed(layout),
             _registry(layout),
+            *((_optimizer(layout),) if layout.has_optimizer else ()),
             _gateway(layout),
             _envoy(layout),
             *(_worker(layout, number) for number in numbers),
@@ -107,6 +54,7 @@ def planned(layout: MeshLayout) -> MeshPlan:
                 "weed",
                 "weed/data",
                 "registry",
+                "optimizer",
                 "gateway",
                 *(f"worker-{number}" for number in numbers),
             )
@@ -201,6 +149,19 @@ def _registry(layout: MeshLayout) -> ProcessSpec:
     )
 
 
+def _optimizer(layout: MeshLayout) -> ProcessSpec:
+    return _service(
+        layout,
+        "optimizer",
+        "optimizer",
+        Stage.EDGE,
+        REGISTRY_ADDRESS=layout.address("registry"),
+        DATA_DIR=str(layout.data_dir / "optimizer"),
+        JOB_THREADS_MAX=str(layout.cpus),
+        **_object_store(layout),
+    )
+
+
 def _gateway(layout: MeshLayout) -> ProcessSpec:
     return _service(
         layout,
@@ -208,6 +169,7 @@ def _gateway(layout: MeshLayout) -> ProcessSpec:
         "gateway",
         Stage.EDGE,
         REGISTRY_ADDRESS=layout.address("registry"),
+        OPTIMIZER_ADDRESS=layout.address("optimizer") if layout.has_optimizer else "",
         XDS_ADDRESS=layout.address("gateway-xds"),
         ADVERTISE_ADDRESS=layout.address("gateway"),
         EDGE_ADDRESS=layout.edge_address,

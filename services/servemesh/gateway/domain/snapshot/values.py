@@ -53,6 +53,7 @@ class Neighbours:
     edge: Address  # what the edge listens on
     gateways: tuple[Address, ...]  # who answers for the mesh and activates
     registries: tuple[Address, ...]
+    optimizers: tuple[Address, ...] = ()
     trace_collector: Collector | None = None
 
 
