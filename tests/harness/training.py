@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,7 @@ import onnxruntime as ort
 import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from servemesh.optimizer.adapters.datasets import columns_file
 from servemesh.optimizer.adapters.datasets.rows import Rows, Split
@@ -98,6 +100,27 @@ class DigitsCnn(nn.Module):
         return self.last(self.wider(hidden).flatten(1))
 
 
+class MobileNet(nn.Module):
+    """A block with a depthwise convolution, squeeze and excitation, and a concatenation, as in efficient networks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide = nn.Sequential(nn.Conv2d(1, 32, 1), nn.Hardswish())
+        self.depth = nn.Sequential(nn.Conv2d(32, 32, 3, padding=1, groups=32), nn.BatchNorm2d(32), nn.ReLU6())
+        self.squeeze = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1), nn.Conv2d(32, 16, 1), nn.SiLU(), nn.Conv2d(16, 32, 1), nn.Sigmoid()
+        )
+        self.narrow = nn.Conv2d(32, 16, 1)
+        self.beside = nn.Sequential(nn.Conv2d(1, 24, 3, padding=1), nn.MaxPool2d(3, 1, 1))
+        self.last = nn.Linear(40, 10)
+
+    def forward(self, image: Tensor) -> Tensor:
+        hidden = self.depth(self.wide(image))
+        hidden = self.narrow(hidden * self.squeeze(hidden))
+        joined = torch.cat([hidden, self.beside(image)], 1)
+        return self.last(joined.mean((2, 3)))
+
+
 class TinyEncoder(nn.Module):
     """Two layers of a BERT-like encoder: INT64 ids and mask [rows, length] to FP32 [rows, length, 32]."""
 
@@ -144,6 +167,7 @@ class TinyLayer(nn.Module):
 
 def exported(module: nn.Module, examples: Mapping[str, Tensor], path: Path, open_axes: int = 1) -> Path:
     """Export as users do, with the first `open_axes` axes of every input open, and return the path."""
+    tqdm.monitor_interval = 0  # the exporter's progress bar leaves a thread behind
     dimensions = [torch.export.Dim(name) for name in ("rows", "length")[:open_axes]]
     shapes = {name: dict(enumerate(dimensions)) for name in examples}
     program = torch.onnx.export(
@@ -157,6 +181,18 @@ def exported(module: nn.Module, examples: Mapping[str, Tensor], path: Path, open
     )
     onnx.save(program.model_proto, path)
     return path
+
+
+@cache
+def encoder_bytes(depth: int) -> bytes:
+    """Return an untrained TinyEncoder as ONNX, with rows and length open; exporting takes seconds, so it is kept."""
+    torch.manual_seed(0)
+    ids = torch.ones(2, 5, dtype=torch.int64)
+    with tempfile.TemporaryDirectory() as folder:
+        path = exported(
+            TinyEncoder(depth=depth), {"ids": ids, "mask": ids.clone()}, Path(folder) / "m", open_axes=2
+        )
+        return path.read_bytes()
 
 
 def trained_cnn(path: Path, width: int = 32, epochs: int = 6) -> Path:

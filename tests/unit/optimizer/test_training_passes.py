@@ -11,6 +11,7 @@ import pytest
 import torch
 from onnx import numpy_helper
 from skl2onnx import to_onnx
+from skl2onnx.common.data_types import FloatTensorType
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.svm import SVC
 
@@ -24,13 +25,14 @@ from servemesh.optimizer.domain.passes.training import (
     PruneStructuredParameters,
 )
 from tests.harness.training import (
-    TinyEncoder,
+    MobileNet,
     a_context,
     a_dataset,
     a_digits_dataset,
     accuracy,
     answers,
     digits,
+    encoder_bytes,
     exported,
     trained_cnn,
 )
@@ -48,10 +50,9 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Rows:
 
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    ids = torch.ones(2, 5, dtype=torch.int64)
     path = tmp_path_factory.mktemp("encoder") / "model.onnx"
-    return exported(TinyEncoder(depth=4), {"ids": ids, "mask": ids.clone()}, path, open_axes=2)
+    path.write_bytes(encoder_bytes(4))
+    return path
 
 
 def sentences(folder: Path) -> Rows:
@@ -79,7 +80,7 @@ def test_half_of_the_channels_go_and_recovery_brings_the_accuracy_back(cnn: Path
     assert weight_count(onnx.load(target)) < 0.3 * weight_count(onnx.load(cnn))
     assert accuracy(target, rows, "digit") >= accuracy(cnn, rows, "digit") - 0.02
     assert signature(target) == signature(cnn)
-    assert "units in 4 layers" in notes[0] or "units in" in notes[0]
+    assert "48 of 96 units in 4 layers" in notes[0]
 
 
 @pytest.mark.parametrize("changes", [{"importance": "taylor"}, {"importance": "l1", "scope": "global"}])
@@ -109,6 +110,33 @@ def test_heads_and_feed_forward_units_of_an_encoder_go_and_its_width_stays(encod
     for length in (3, 8):
         ids = np.ones((2, length), np.int64)
         assert answers(target, {"ids": ids, "mask": ids})[0].shape == (2, length, 32)
+
+
+def test_depthwise_channels_excitations_and_joined_parts_go_together(tmp_path: Path):
+    images, _ = digits()
+    torch.manual_seed(0)
+    source = exported(MobileNet(), {"image": torch.from_numpy(images[:3])}, tmp_path / "mobile.onnx")
+    prune_structured.apply(source, tmp_path / "pruned.onnx", PruneStructuredParameters(epochs=0), a_context())
+    shapes = {array.shape for array in weights(tmp_path / "pruned.onnx").values() if array.ndim == 4}
+    assert {(16, 1, 1, 1), (16, 1, 3, 3), (8, 16, 1, 1), (16, 8, 1, 1)} <= shapes
+    assert answers(tmp_path / "pruned.onnx", {"image": images[:5]})[0].shape == (5, 10)
+
+
+def test_channels_that_are_zero_can_go_without_a_difference(cnn: Path, tmp_path: Path):
+    model, images = onnx.load(cnn), digits()[0][:20]
+    for tensor in model.graph.initializer:
+        array = numpy_helper.to_array(tensor).copy()
+        if array.shape[:1] in ((16,), (32,), (64,)) and array.dtype == np.float32:
+            array[: len(array) // 2] = 0  # filters, and with them biases and norms
+            tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+    onnx.save(model, tmp_path / "hollow.onnx")
+    parameters = PruneStructuredParameters(epochs=0)
+    prune_structured.apply(tmp_path / "hollow.onnx", tmp_path / "pruned.onnx", parameters, a_context())
+    before, after = (
+        answers(tmp_path / name, {"image": images})[0] for name in ("hollow.onnx", "pruned.onnx")
+    )
+    assert weight_count(onnx.load(tmp_path / "pruned.onnx")) < 0.5 * weight_count(model)
+    np.testing.assert_allclose(after, before, atol=1e-4)
 
 
 def test_what_is_excluded_stays_as_it_is(cnn: Path, tmp_path: Path):
@@ -179,9 +207,9 @@ def test_a_student_of_half_the_depth_has_every_other_layer(encoder: Path, tmp_pa
 
 
 def test_a_narrow_student_learns_from_its_teacher(cnn: Path, rows: Rows, tmp_path: Path):
-    parameters = DistilParameters(width_kept=0.5, weights="fresh", epochs=12, mixed_rows=1.0)
+    parameters = DistilParameters(width_kept=0.5, weights="fresh", epochs=8, mixed_rows=0.5)
     distil.apply(cnn, tmp_path / "student.onnx", parameters, a_context(rows))
-    assert accuracy(tmp_path / "student.onnx", rows, "digit") >= 0.93
+    assert accuracy(tmp_path / "student.onnx", rows, "digit") >= 0.9
 
 
 def a_forest(folder: Path) -> tuple[Path, Rows]:
@@ -194,7 +222,12 @@ def a_forest(folder: Path) -> tuple[Path, Rows]:
 
 
 def saved(estimator: Any, flat: Any, path: Path) -> Path:
-    model = to_onnx(estimator, {"pixels": flat[:1]}, options={"zipmap": False}, target_opset=18)
+    model = to_onnx(
+        estimator,
+        initial_types=[("pixels", FloatTensorType([None, flat.shape[1]]))],
+        options={"zipmap": False},
+        target_opset=18,
+    )
     onnx.save(model, path)
     return path
 

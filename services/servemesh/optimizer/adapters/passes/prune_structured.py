@@ -24,7 +24,7 @@ from servemesh.optimizer.domain.passes.training import PruneStructuredParameters
 
 Array = np.ndarray[Any, Any]
 _POWER = {"l1": 1, "l2": 2}
-_TAYLOR_ROWS_MAX, _TAYLOR_BATCH = 512, 32
+_TAYLOR_ROWS_MAX, _TAYLOR_BATCH = 512, 8
 
 
 def apply(

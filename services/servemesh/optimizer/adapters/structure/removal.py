@@ -10,6 +10,7 @@ from servemesh.optimizer.adapters.structure import reshaping
 from servemesh.optimizer.adapters.structure.coupling import Coupling
 from servemesh.optimizer.adapters.structure.nodes import integer_of, without_attributes
 from servemesh.optimizer.adapters.structure.shapes import Shapes
+from servemesh.optimizer.adapters.training.graph_parts import drop_unused
 
 
 def without(
@@ -30,6 +31,7 @@ def without(
     for node in list(smaller.graph.node):
         if any(sizes[name] != shapes.of(name) for name in (*node.input, *node.output) if name in sizes):
             _resize(node, smaller.graph, shapes, sizes)
+    drop_unused(smaller.graph)
     del smaller.graph.value_info[:]
     onnx.checker.check_model(smaller)
     return smaller

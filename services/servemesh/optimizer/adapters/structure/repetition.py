@@ -101,7 +101,7 @@ def _waists(model: onnx.ModelProto) -> list[str]:
     next_waist = [end] * (end + 1)  # the immediate post-dominator of each tensor, by place
     users: dict[str, list[int]] = {name: [end] if name in outputs else [] for name in order}
     for node in graph.node:
-        for name in node.input:
+        for name in node.input if node.op_type != "Shape" else ():  # who asks for a shape takes no data
             if name in users:
                 users[name] += [place_of[output] for output in node.output if output]
     depth = [0] * (end + 1)
@@ -155,6 +155,6 @@ def _described(node: onnx.NodeProto, sizes: dict[str, tuple[int, ...]]) -> str:
 def _downstream(model: onnx.ModelProto, name: str) -> set[str]:
     reached = {name}
     for node in model.graph.node:
-        if reached & set(node.input):
+        if node.op_type != "Shape" and reached & set(node.input):
             reached.update(node.output)
     return reached

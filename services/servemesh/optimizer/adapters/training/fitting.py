@@ -21,7 +21,6 @@ Array = np.ndarray[Any, Any]
 _WARM_SHARE = 0.05  # of all steps, in which the learning rate rises
 _GRADIENT_NORM_MAX = 5.0
 _SPARSE_SHARE = 0.1  # of a weight's numbers that are 0, from which it was pruned
-_TESTING_ROWS = 256  # per batch when nothing is learned
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +107,7 @@ class _Loader:
 
     def testing(self) -> Iterator[_Batch]:
         """Yield the held-out rows."""
-        rows, size = self._rows.testing, self.batch_size if self._fixed else _TESTING_ROWS
+        rows, size = self._rows.testing, self.batch_size
         last = len(rows) - len(rows) % size if self._fixed and len(rows) >= size else len(rows)
         for begin in range(0, last, size):
             yield self._batch(

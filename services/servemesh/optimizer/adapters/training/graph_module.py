@@ -113,7 +113,10 @@ class GraphModule(torch.nn.Module):
             training=self.training,
         )
         result = step.function(call)
-        return (result,) if isinstance(result, Tensor) else result
+        results = (result,) if isinstance(result, Tensor) else result
+        if any(step.outputs[len(results) :]):
+            raise call.refused(f"has {len(step.outputs)} outputs")
+        return results
 
 
 def readable(model: onnx.ModelProto) -> onnx.ModelProto:

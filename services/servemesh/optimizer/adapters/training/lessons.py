@@ -66,15 +66,11 @@ def teach(
             "The model has no weights that can be trained. Distil it into a student 'mlp', or choose other passes.",
             reason="PASS_DOES_NOT_APPLY",
         )
-    teacher = (
-        Teacher.open(lesson.teacher, context.threads)
-        if lesson.teacher and parameters.soft_share > 0
-        else None
-    )
+    path = lesson.teacher if parameters.soft_share > 0 else None
+    teacher = Teacher.open(path, context.threads) if path is not None else None
+    begin, end = Stage(context.report, 0.0, _ASKED), Stage(context.report, _ASKED, 1.0)
     with tempfile.TemporaryDirectory(prefix="rows-") as folder:
-        rows = spool(
-            model, lesson.rows, teacher, _plan(lesson, parameters, context), Path(folder), context.report
-        )
+        rows = spool(model, lesson.rows, teacher, _plan(lesson, parameters, context), Path(folder), begin)
         made, labels = objective(
             _first_outputs(module, rows, fixed_rows(model)),
             rows.soft,
@@ -83,14 +79,7 @@ def teach(
             soft_share=parameters.soft_share,
             temperature=parameters.temperature,
         )
-        done = fit(
-            module,
-            rows,
-            labels,
-            made,
-            _options(model, parameters, context),
-            Stage(context.report, _ASKED, 1.0),
-        )
+        done = fit(module, rows, labels, made, _options(model, parameters, context), end)
     write_back(model, module)
     return _notes(done, rows)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -75,21 +75,22 @@ def _cumulative_sum(call: Call) -> Tensor:
     return call.tensor(0).cumsum(int(call.tensor(1).item()), dtype=call.tensor(0).dtype)
 
 
-def _arg_max(call: Call) -> Tensor:
-    value = call.tensor()
-    return value.argmax(axis_of(call, value.ndim, 0), keepdim=bool(call.attribute("keepdims", 1)))
+def _best(function: Callable[..., Tensor]) -> Operator:
+    def operator(call: Call) -> Tensor:
+        if call.attribute("select_last_index", 0):
+            raise call.refused("picks the last of equals")
+        value = call.tensor()
+        return function(value, axis_of(call, value.ndim, 0), keepdim=bool(call.attribute("keepdims", 1)))
 
-
-def _arg_min(call: Call) -> Tensor:
-    value = call.tensor()
-    return value.argmin(axis_of(call, value.ndim, 0), keepdim=bool(call.attribute("keepdims", 1)))
+    return operator
 
 
 def _top_k(call: Call) -> tuple[Tensor, ...]:
     value = call.tensor()
     axis = axis_of(call, value.ndim, -1)
     count = (call.integers(1, "k") or [1])[0]
-    return tuple(value.topk(count, dim=axis, largest=bool(call.attribute("largest", 1))))
+    ordered = value.sort(dim=axis, descending=bool(call.attribute("largest", 1)), stable=True)
+    return tuple(part.narrow(axis, 0, count) for part in ordered)
 
 
 def _nonzero(call: Call) -> Tensor:
@@ -103,8 +104,8 @@ def _from_front(index: Tensor, size: int) -> Tensor:
 
 
 TABLE: Mapping[str, Operator] = {
-    "ArgMax": _arg_max,
-    "ArgMin": _arg_min,
+    "ArgMax": _best(torch.argmax),
+    "ArgMin": _best(torch.argmin),
     "ConstantOfShape": _constant_of_shape,
     "CumSum": _cumulative_sum,
     "Gather": _gather,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
@@ -66,9 +67,9 @@ def _conv_transpose(call: Call) -> Tensor:
     value, weight = call.tensor(0), call.tensor(1)
     rank = weight.ndim - 2
     pads = call.attribute("pads", [0] * 2 * rank)
-    symmetric = pads[:rank] == pads[rank:]
-    if rank not in _TRANSPOSED or not symmetric or "output_shape" in call.attributes:
-        raise call.refused("has asymmetric pads or an output_shape")
+    plain = pads[:rank] == pads[rank:] and call.attribute("auto_pad", "NOTSET") == "NOTSET"
+    if rank not in _TRANSPOSED or not plain or "output_shape" in call.attributes:
+        raise call.refused("has asymmetric or automatic pads, or an output_shape")
     return _TRANSPOSED[rank](
         value,
         weight,
@@ -107,7 +108,12 @@ def _pad(call: Call) -> Tensor:
         fill = call.optional(2)
         return padded(value, pads, float(fill.item()) if fill is not None else call.attribute("value", 0.0))
     inner = [*pads[2 : value.ndim], *pads[value.ndim + 2 :]]
-    if mode not in _PAD_MODE or any(pads[:2]) or any(pads[value.ndim : value.ndim + 2]):
+    if (
+        mode not in _PAD_MODE
+        or not value.is_floating_point()
+        or any(pads[:2])
+        or any(pads[value.ndim : value.ndim + 2])
+    ):
         raise call.refused(f"pads rows or channels by '{mode}'")
     return F.pad(value, torch_order(inner), mode=_PAD_MODE[mode])
 
@@ -118,18 +124,24 @@ def _resize(call: Call) -> Tensor:
         call.attribute("mode", "nearest"),
         call.attribute("coordinate_transformation_mode", "half_pixel"),
     )
-    if sizes is None and scales is not None:
-        sizes = [int(size * scale) for size, scale in zip(value.shape, scales.tolist(), strict=True)]
-    if not sizes or list(sizes[:2]) != list(value.shape[:2]) or "axes" in call.attributes:
-        raise call.refused("resizes rows or channels")
-    if mode == "nearest" and place == "asymmetric" and call.attribute("nearest_mode", "") == "floor":
-        return F.interpolate(value, size=sizes[2:], mode="nearest")
-    if mode == "linear" and place in ("half_pixel", "pytorch_half_pixel", "align_corners"):
-        names = {1: "linear", 2: "bilinear", 3: "trilinear"}
-        return F.interpolate(
-            value, sizes[2:], mode=names[value.ndim - 2], align_corners=place == "align_corners"
-        )
-    raise call.refused(f"resizes by '{mode}' with '{place}'")
+    odd = {"antialias", "axes", "keep_aspect_ratio_policy"} & call.attributes.keys()
+    if sizes is not None and sizes[:2] == list(value.shape[:2]):
+        wanted: dict[str, Any] = {"size": sizes[2:]}
+    elif scales is not None and scales.numel() == value.ndim and bool((scales[:2] == 1).all()):
+        wanted = {"scale_factor": scales[2:].tolist(), "recompute_scale_factor": False}
+    else:
+        odd.add("rows or channels")
+    if (
+        not odd
+        and mode == "nearest"
+        and place == "asymmetric"
+        and call.attribute("nearest_mode", "") == "floor"
+    ):
+        return F.interpolate(value, mode="nearest", **wanted)
+    if not odd and mode == "linear" and place in ("half_pixel", "pytorch_half_pixel", "align_corners"):
+        name = {1: "linear", 2: "bilinear", 3: "trilinear"}[value.ndim - 2]
+        return F.interpolate(value, mode=name, align_corners=place == "align_corners", **wanted)
+    raise call.refused(f"resizes by '{mode}' with '{place}' {sorted(odd)}")
 
 
 def _einsum(call: Call) -> Tensor:

@@ -12,6 +12,8 @@ from servemesh.optimizer.adapters.training.operators.call import Call, Operator,
 
 
 def _batch(call: Call) -> Tensor:
+    if call.attribute("training_mode", 0):
+        raise call.refused("was exported to be trained")
     value, scale, bias, mean, variance = (call.tensor(index) for index in range(5))
     return F.batch_norm(
         value,
@@ -26,8 +28,6 @@ def _batch(call: Call) -> Tensor:
 
 
 def _layer(call: Call) -> Tensor:
-    if call.output_count > 1:
-        raise call.refused("returns its mean")
     value = call.tensor()
     shape = value.shape[axis_of(call, value.ndim, -1) :]
     weight, bias = call.tensor(1).expand(shape), call.optional(2)
@@ -73,6 +73,9 @@ def _softmax(function: Callable[[Tensor, int], Tensor]) -> Operator:
 
 def _dropout(call: Call) -> Tensor:
     """Exported models have it off; training goes on as the model is served."""
+    active = call.optional(2)
+    if active is not None and bool(active):
+        raise call.refused("is switched on")
     return call.tensor()
 
 

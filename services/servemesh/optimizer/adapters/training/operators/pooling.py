@@ -39,8 +39,6 @@ def _average_pool(call: Call) -> Tensor:
 
 
 def _max_pool(call: Call) -> Tensor:
-    if call.output_count > 1:
-        raise call.refused("returns indices")
     kernel, strides, dilations, pads = _window(call)
     value = padded(call.tensor(), pads, float("-inf"))
     ceil = bool(call.attribute("ceil_mode", 0))

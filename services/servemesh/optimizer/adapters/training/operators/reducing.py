@@ -15,9 +15,11 @@ Reduction = Callable[[Tensor, list[int], bool], Tensor]
 def _reduced(function: Reduction) -> Operator:
     def operator(call: Call) -> Tensor:
         value, axes = call.tensor(), call.integers(1, "axes")
+        if not value.numel():
+            raise call.refused("reduces nothing")
         if not axes:
             if call.attribute("noop_with_empty_axes", 0):
-                return value
+                return function(value.unsqueeze(-1), [-1], False)
             axes = list(range(value.ndim))
         return function(value, axes, bool(call.attribute("keepdims", 1)))
 
