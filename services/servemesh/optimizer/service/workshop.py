@@ -14,7 +14,7 @@ from servemesh.optimizer.domain.passes.spec import PassSpec
 from servemesh.optimizer.domain.recipes import completed
 from servemesh.optimizer.domain.results import PassStep
 from servemesh.optimizer.domain.work import WorkLimits
-from servemesh.optimizer.service.model_files import digest_of
+from servemesh.optimizer.service.model_files import WEIGHTS, beside, digest_of
 from servemesh.optimizer.service.ports import ChildTasks, OnProgress, PassCache
 
 SEED = 0
@@ -160,7 +160,7 @@ class Workshop:
         return Made(
             path=path,
             sha256=sha256,
-            size_bytes=(self._bench.folder / path).stat().st_size,
+            size_bytes=_size_bytes(self._bench.folder / path),
             steps=(*before.steps, step),
             pass_s=(*before.pass_s, took_s),
             libraries={**before.libraries, **answer.get("libraries", {})},
@@ -189,3 +189,8 @@ class Workshop:
         )
         for note in answer.get("notes", ()):
             self._bench.log(f"{pass_id}: {note}")
+
+
+def _size_bytes(model: Path) -> int:
+    weights = beside(model, WEIGHTS)
+    return model.stat().st_size + (weights.stat().st_size if weights.exists() else 0)
