@@ -109,10 +109,10 @@ class HeldJob:
     async def released(self, *, wait_s: float) -> Job:
         """Given back, to be taken again after `wait_s`."""
         due_time = self._clock.now() + timedelta(seconds=wait_s)
-        return await self._write(lambda job: job.released(self._epoch, due_time))
+        return await self._ended(lambda job: job.released(self._epoch, due_time))
 
     async def _ended(self, move: Callable[[Job], Job]) -> Job:
-        """Write until it is written or another optimizer has the job: work that is done is not to be done again."""
+        """Write until it is written or somebody else has the job: work that is done is not to be done again."""
         while True:
             try:
                 return await self._write(move)
