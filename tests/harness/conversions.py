@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 import pytest
+import tqdm
 
 from servemesh.errors import ServemeshError
 from servemesh.optimizer.adapters.converters import convert
 
+tqdm.tqdm.monitor_interval = 0  # no thread that watches progress bars outlives a test
 SOURCE, TARGET = "source", "out/model.onnx"
 
 

@@ -69,7 +69,7 @@ def test_labels_of_text_stay_text(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "estimator", [KMeans(3, n_init=1, random_state=0), IsolationForest(5, random_state=0)]
+    "estimator", [KMeans(3, n_init=1, random_state=0), IsolationForest(n_estimators=5, random_state=0)]
 )
 def test_what_has_no_classes_converts_too(tmp_path, estimator):
     saved(tmp_path, estimator)

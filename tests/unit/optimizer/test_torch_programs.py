@@ -95,6 +95,11 @@ def test_an_operator_that_is_not_one_of_torchs_own_is_named(operator):
         "1 .real",
         "s0;s1",
         "Max" * 1_000,
+        "Symbol('s0').func",
+        "Symbol('__import__')",
+        "Symbol('s0', positive=open)",
+        "Symbol('s0' if 1 else 's1')",
+        "openSymbol('s0')",
     ],
 )
 def test_a_size_that_is_not_arithmetic_is_refused(expression):
@@ -104,7 +109,18 @@ def test_a_size_that_is_not_arithmetic_is_refused(expression):
 
 
 @pytest.mark.parametrize(
-    "expression", ["s0", "8*s77", "FloorDiv(s0, 2) + 1", "Mod(s0, 4)", "s0**2", "1.5*zf0", "s0 - 1"]
+    "expression",
+    [
+        "s0",
+        "8*s77",
+        "FloorDiv(s0, 2) + 1",
+        "Mod(s0, 4)",
+        "s0**2",
+        "1.5*zf0",
+        "s0 - 1",
+        "Add(Mul(Integer(2), Symbol('s40', positive=True, integer=True)), Integer(-1))",
+        "Mul(Float('1.5', precision=53), Symbol('s40'))",
+    ],
 )
 def test_arithmetic_of_sizes_is_let_through(expression):
     program = a_program()

@@ -32,10 +32,16 @@ _OPERATOR = re.compile(
 _OPERATORS_REFUSED = re.compile(r"torch\.ops\.aten\.(from_file|_?save|_?load|_print)\b")
 _EXPRESSION = re.compile(r"[\w\s+\-*/%()<>=!~&|,.]*", re.ASCII)
 _WORD = re.compile(r"(?<![\w.])[A-Za-z_]\w*", re.ASCII)
+# As sympy writes symbols and numbers with a fraction: Symbol('s0', positive=True), Float('1.5', precision=53).
+_LITERAL = re.compile(
+    r"\b(?:Symbol\('([a-z]{1,8}\d{1,8})'(?:, [a-z_]+=(?:True|False))*\)|Float\('[\d.e+-]+', precision=\d{1,3}\))",
+    re.ASCII,
+)
 _SYMBOL = re.compile(r"z?[a-z]+\d+", re.ASCII)
 _FUNCTION = re.compile(
     r"FloorDiv|ModularIndexing|Where|PythonMod|Mod|CleanDiv|CeilToInt|FloorToInt|CeilDiv|LShift|RShift|PowByNatural"
     r"|FloatPow|FloatTrueDiv|IntTrueDiv|TruncToFloat|TruncToInt|RoundToInt|RoundDecimal|ToFloat|Identity|Max|Min|Abs"
+    r"|Add|Mul|Pow|Integer|Rational|Equality|Unequality|LessThan|StrictLessThan|GreaterThan|StrictGreaterThan"
     r"|Eq|Ne|Lt|Le|Gt|Ge|And|Or|Not|Piecewise|floor|ceiling|sqrt|True|False|oo|int_oo"
 )
 _CONTAINERS = {None, "builtins.list", "builtins.tuple", "builtins.dict", "collections.OrderedDict"}
@@ -148,12 +154,13 @@ def _check_operator(operator: str, field: str) -> None:
 
 
 def _check_expression(expression: str) -> None:
-    words = _WORD.findall(expression)
-    arithmetic = len(expression) <= EXPRESSION_CHARS_MAX and _EXPRESSION.fullmatch(expression) is not None
-    attributes = re.search(r"\.\s*[A-Za-z_]|\)\s*\.|\w\s*\.\s*\w*[A-Za-z_(]", expression)
+    plain = _LITERAL.sub(r" \1 ", expression)
+    arithmetic = len(expression) <= EXPRESSION_CHARS_MAX and _EXPRESSION.fullmatch(plain) is not None
+    attribute = re.search(r"\.\s*[A-Za-z_]|\)\s*\.|\w\s*\.\s*\w*[A-Za-z_(]", plain)
+    words = _WORD.findall(plain)
     if (
         not arithmetic
-        or attributes
+        or attribute
         or not all(_FUNCTION.fullmatch(word) or _SYMBOL.fullmatch(word) for word in words)
     ):
         raise _code("a size is not plain arithmetic", _short(expression))

@@ -48,7 +48,7 @@ def shown(error: Exception) -> str:
 
 
 def _chain(error: BaseException | None) -> str:
-    texts = []
+    texts: list[str] = []
     while error is not None and len(texts) < 8:
         texts.append(str(error))
         error = error.__cause__ or error.__context__

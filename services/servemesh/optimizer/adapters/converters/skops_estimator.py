@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from servemesh.optimizer.adapters.converters import archives, faults
 from servemesh.optimizer.adapters.converters.converted import Array, Converted, Inputs, Task, versions
 
 INPUT = "input"
+OPSET_MAX = skl2onnx.__max_supported_opset__
+TREES_OPSET = 3  # of ai.onnx.ml: the newest for which skl2onnx has all of its converters
 ADVICE = "replace the step with one that skl2onnx knows, or do it before the call, outside of the model"
 # Beside what skops trusts by itself: types of scikit-learn that hold arrays and numbers, and run nothing when made.
 TRUSTED = frozenset(
@@ -50,14 +53,8 @@ def convert(task: Task) -> Converted:
             field=type(estimator).__name__,
         )
     task.report.progress(0.2, f"converting {type(estimator).__name__}")
-    options = {id(estimator): {"zipmap": False}} if hasattr(estimator, "classes_") else None
     try:
-        model = skl2onnx.to_onnx(
-            estimator,
-            initial_types=[(INPUT, FloatTensorType([None, width]))],
-            options=options,
-            target_opset=task.opset or None,
-        )
+        model = _onnx(estimator, width, task.opset)
     except Exception as error:  # skl2onnx raises whatever its shape calculators meet
         raise faults.unsupported(error, "scikit-learn", ADVICE) from error
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "batch"
@@ -66,6 +63,20 @@ def convert(task: Task) -> Converted:
     return Converted(
         reference=_reference(estimator, names), libraries=versions("scikit-learn", "skl2onnx", "skops")
     )
+
+
+def _onnx(estimator: Any, width: int, opset: int) -> Any:
+    """The model of skl2onnx, with scores as a tensor instead of a list of maps, which no call could carry."""
+    convert_ = partial(
+        skl2onnx.to_onnx,
+        estimator,
+        initial_types=[(INPUT, FloatTensorType([None, width]))],
+        target_opset={"": min(opset or OPSET_MAX, OPSET_MAX), "ai.onnx.ml": TREES_OPSET},
+    )
+    try:
+        return convert_(options={id(estimator): {"zipmap": False}})
+    except NameError:  # it has no such option, and gives tensors anyway
+        return convert_()
 
 
 def _loaded(source: Path) -> Any:
