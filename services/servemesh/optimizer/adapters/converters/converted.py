@@ -34,14 +34,16 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Converted:
-    """What came of it, beside the model in the target. `generated` is None where any inputs will do."""
+    """What came of it, beside the model in the target and the files that are kept with it.
+
+    `generated` is None where any inputs will do.
+    """
 
     reference: Reference
     generated: Generator | None = None
     batches_max: int = 1_000_000  # where each batch of the reference is dear
     warnings: tuple[str, ...] = ()
     libraries: Mapping[str, str] = field(default_factory=dict)
-    files: tuple[str, ...] = ()  # written beside the target, to be kept with it
 
 
 class Converter(Protocol):

@@ -51,13 +51,13 @@ def convert(task: Task) -> Converted:
             reason="SOURCE_UNSUPPORTED",
             field=type(model).__name__,
         )
+    _keep_tokenizer(task)
     _export(_Flat(model, list(examples), names).eval(), examples, names, task)
     return Converted(
         reference=_reference(model, names),
         generated=_generated(model, list(examples)),
         warnings=_warnings(task, config),
         libraries=versions("torch", "onnxscript", "transformers", "safetensors"),
-        files=_kept_files(task),
     )
 
 
@@ -184,11 +184,10 @@ def _warnings(task: Task, config: dict[str, Any]) -> tuple[str, ...]:
     return tuple(warnings)
 
 
-def _kept_files(task: Task) -> tuple[str, ...]:
-    kept = [name for name in hub_folders.TOKENIZER_FILES if (task.source / name).is_file()]
-    for name in kept:
-        shutil.copyfile(task.source / name, task.target.with_name(name))
-    return tuple(kept)
+def _keep_tokenizer(task: Task) -> None:
+    for name in hub_folders.TOKENIZER_FILES:
+        if (task.source / name).is_file():
+            shutil.copyfile(task.source / name, task.target.with_name(name))
 
 
 def _read(path: Path) -> bytes:
