@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from servemesh.errors import OverloadedError
+
 
 class ScratchFolders:
     """Satisfies ports.Folders."""
@@ -20,7 +22,14 @@ class ScratchFolders:
     async def opened(self) -> AsyncIterator[Path]:
         """Give an empty folder, and remove it afterwards with all that is in it."""
         folder = self._root / uuid.uuid4().hex
-        folder.mkdir(mode=0o700)
+        try:
+            folder.mkdir(mode=0o700)
+        except OSError as error:
+            raise OverloadedError(
+                "the optimizer's disk takes no new folder; free some of it",
+                reason="DISK_FULL",
+                retry_after_s=60.0,
+            ) from error
         try:
             yield folder
         finally:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -67,21 +67,26 @@ class Workbench:
             while True:
                 seen = self._changes.count
                 try:
-                    for taken in await self._take():
-                        self._running.add(taken.name)
-                        group.create_task(self._work(taken), name=f"job {taken.name}")
-                except UnavailableError as error:
+                    async with aclosing(self._take()) as found:
+                        async for taken in found:
+                            self._running.add(taken.name)
+                            group.create_task(self._work(taken), name=f"job {taken.name}")
+                except (UnavailableError, StaleError) as error:
                     log.warning(telemetry.STORE_WAITING, extra={"reason": error.reason})
                 await self._changes.wait(seen, timeout_s=self._settings.poll_s)
 
-    async def _take(self) -> list[JobRecord]:
+    async def _take(self) -> AsyncGenerator[JobRecord]:
+        """Take what is due, as far as there is room."""
         free = self._settings.jobs_max - len(self._running)
         if free <= 0:
-            return []
+            return
         async with self._store.reading() as tx:
-            due = await tx.jobs.list_due(list(self._runners), now=self._clock.now(), limit=free)
-        found = [await self._taken(name) for name in due if name not in self._running]
-        return [taken for taken in found if taken is not None]
+            due = await tx.jobs.list_due(
+                list(self._runners), now=self._clock.now(), limit=free + len(self._running)
+            )
+        for name in [name for name in due if name not in self._running][:free]:
+            if (taken := await self._taken(name)) is not None:
+                yield taken
 
     async def _taken(self, name: str) -> JobRecord | None:
         """The job in our hands, or None if another optimizer was faster or it has just ended."""
@@ -102,8 +107,7 @@ class Workbench:
     async def _work(self, taken: JobRecord) -> None:
         held = HeldJob(self._store, self._clock, self._changes.notify, taken, self._settings.hold)
         try:
-            async with self._folders.opened() as folder:
-                self._tell(await self._done(taken, held, folder))
+            self._tell(await self._done(taken, held))
         except StaleError:
             log.warning(telemetry.JOB_LOST, extra={"job": taken.name, "epoch": taken.job.epoch})
         except asyncio.CancelledError:
@@ -115,10 +119,11 @@ class Workbench:
             self._running.discard(taken.name)
             self._changes.notify()
 
-    async def _done(self, taken: JobRecord, held: HeldJob, folder: Path) -> Job:
+    async def _done(self, taken: JobRecord, held: HeldJob) -> Job:
         """Do the work, write its end and return the job as it stands then."""
         try:
-            result = await self._worked(taken, held, folder)
+            async with self._folders.opened() as folder:
+                result = await self._worked(taken, held, folder)
         except UnavailableError as error:  # something that the work needs is away: it goes on later
             held.log(f"waiting: {error.message}")
             return await held.released(wait_s=error.retry_after_s or self._settings.hold.retry_s)
