@@ -17,6 +17,7 @@ from servemesh.blobs.ports import BlobStore
 from servemesh.errors import MissingError, UnavailableError
 from servemesh.optimizer.adapters.sql_store import SqlStore
 from servemesh.optimizer.domain.records import BLOBS
+from servemesh.optimizer.service.model_files import digest_of
 from servemesh.optimizer.service.pass_cache import KeptPasses, PassCacheSettings
 from servemesh.sql.engines import StoreSettings
 from tests.harness.registry import MovedClock
@@ -101,6 +102,28 @@ async def test_what_was_kept_comes_back_with_its_answer(bench: Bench) -> None:
     assert target.read_bytes() == model.read_bytes()
     await bench.cache.fetch(sha256, again)
     assert again.read_bytes() == model.read_bytes()
+
+
+async def test_weights_beside_a_model_go_with_it(bench: Bench) -> None:
+    model = bench.a_model()
+    (bench.folder / f"{model.name}.data").write_bytes(b"weights")
+    sha256 = await bench.cache.put(KEY, model, ANSWER)
+    first, second = bench.folder / "first", bench.folder / "second"
+    await bench.cache.get(KEY, first)
+    await bench.cache.fetch(sha256, second)
+    assert digest_of(first) == digest_of(second) == sha256
+    assert (bench.folder / "second.data").read_bytes() == b"weights"
+    (bench.folder / f"{model.name}.data").write_bytes(b"others")
+    assert digest_of(model) != sha256
+
+
+async def test_a_model_that_has_lost_its_weights_is_forgotten(bench: Bench) -> None:
+    model, target = bench.a_model(), bench.target()
+    (bench.folder / f"{model.name}.data").write_bytes(b"weights")
+    await bench.cache.put(KEY, model, ANSWER)
+    await bench.blobs.delete(next(key for key in await bench.keys() if key.endswith("/1")))
+    assert await bench.cache.get(KEY, target) is None
+    assert not target.exists()
 
 
 async def test_what_is_damaged_is_forgotten_and_can_be_kept_anew(bench: Bench) -> None:

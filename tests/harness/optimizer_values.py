@@ -92,6 +92,7 @@ def a_kept_pass(key: str = "k1", **changes: object) -> KeptPass:
         sha256=digest(key),
         size_bytes=10,
         owner=f"p-{key}",
+        files=(),
         answer={"notes": ["made"]},
         use_time=START,
     )

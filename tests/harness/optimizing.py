@@ -12,9 +12,9 @@ from servemesh.optimizer.adapters.recipe_files import load_recipes
 from servemesh.optimizer.domain.passes.catalogue import PASSES
 from servemesh.optimizer.domain.results import JobResult
 from servemesh.optimizer.domain.work import WorkLimits
+from servemesh.optimizer.service.model_files import digest_of
 from servemesh.optimizer.service.optimizing import Tools
 from servemesh.optimizer.service.ports import FetchedVersion, OnLog, OnProgress, RunningJob
-from servemesh.optimizer.service.workshop import digest_of
 
 SIZE_BYTES = 10_000
 Effects = Mapping[str, tuple[float, float, float]]  # speed, size and loss by pass

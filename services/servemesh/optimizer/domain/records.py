@@ -136,11 +136,15 @@ class FactRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptPass:
-    """The output of a finished step: its model's blob, and what the step answered."""
+    """The output of a finished step: its model's blobs, and what the step answered.
+
+    The paths of `files` are what their names add to that of the model: nothing, or ".data" for weights beside it.
+    """
 
     cache_key: str
     sha256: str
     size_bytes: int
-    owner: str  # of its blob, which is the owner's "0"
+    owner: str  # of its blobs
+    files: tuple[StoredFile, ...]
     answer: Mapping[str, Any]
     use_time: datetime

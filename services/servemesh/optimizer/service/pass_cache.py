@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import uuid
 from collections.abc import Mapping
@@ -16,7 +15,9 @@ from servemesh.blobs.ports import BlobStore
 from servemesh.errors import DamagedError, MissingError, ServemeshError
 from servemesh.lifecycle import Clock
 from servemesh.observe import names as telemetry
-from servemesh.optimizer.domain.records import KeptPass, blob_key
+from servemesh.optimizer.domain.records import KeptPass, StoredFile, blob_key
+from servemesh.optimizer.service import model_files
+from servemesh.optimizer.service.model_files import ModelFile
 from servemesh.optimizer.service.storage import Store
 
 log = logging.getLogger(__name__)
@@ -56,25 +57,28 @@ class KeptPasses:
         return dict(kept.answer)
 
     async def put(self, key: str, source: Path, answer: Mapping[str, Any]) -> str:
-        """Keep a model with what its step answered, and return the sha256 of the model's bytes."""
-        sha256, size_bytes = await asyncio.to_thread(_digest, source)
+        """Keep a model with what its step answered, and return the model's digest."""
+        files, owner = await asyncio.to_thread(model_files.files_of, source), f"p{uuid.uuid4().hex}"
         kept = KeptPass(
             cache_key=key,
-            sha256=sha256,
-            size_bytes=size_bytes,
-            owner=f"p{uuid.uuid4().hex}",
+            sha256=model_files.joint_digest(files),
+            size_bytes=sum(file.size_bytes for file in files),
+            owner=owner,
+            files=tuple(_stored(file, blob_key(owner, number)) for number, file in enumerate(files)),
             answer=dict(answer),
             use_time=self._clock.now(),
         )
-        # The blob is nobody's until the row is there, and such blobs are left alone for long enough.
-        await self._blobs.put_file(blob_key(kept.owner, 0), source, sha256=sha256)
+        # The blobs are nobody's until the row is there, and such blobs are left alone for long enough.
+        for file in kept.files:
+            path = model_files.beside(source, file.path)
+            await self._blobs.put_file(file.key, path, sha256=file.sha256)
         async with self._store.writing(CACHE_LOCK) as tx:
             former = await tx.passes.find(key)
             if former is not None:
                 await tx.blob_owners.delete(former.owner)
             await tx.blob_owners.add(kept.owner)
             await tx.passes.put(kept)
-        return sha256
+        return kept.sha256
 
     async def fetch(self, sha256: str, target: Path) -> None:
         """Write the kept model with that digest to the new file `target`; MissingError if it is not kept."""
@@ -128,11 +132,14 @@ class KeptPasses:
 
     async def _fetched(self, kept: KeptPass, target: Path) -> bool:
         """Whether the model was there, whole. It counts as used then, and is forgotten otherwise."""
-        key = blob_key(kept.owner, 0)
         try:
-            await self._blobs.fetch_file(key, target, sha256=kept.sha256, size_bytes=kept.size_bytes)
+            for file in kept.files:
+                path = model_files.beside(target, file.path)
+                await self._blobs.fetch_file(file.key, path, sha256=file.sha256, size_bytes=file.size_bytes)
         except (MissingError, DamagedError) as error:
             log.warning(telemetry.PASS_LOST, extra={"reason": error.reason})
+            # Where only the weights beside it are lost, the model is there.
+            await asyncio.to_thread(target.unlink, missing_ok=True)
             await self._forget(kept)
             return False
         async with self._store.writing(CACHE_LOCK) as tx:
@@ -148,6 +155,5 @@ class KeptPasses:
                 await tx.blob_owners.delete(kept.owner)
 
 
-def _digest(path: Path) -> tuple[str, int]:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
+def _stored(file: ModelFile, key: str) -> StoredFile:
+    return StoredFile(path=file.suffix, size_bytes=file.size_bytes, sha256=file.sha256, key=key)
