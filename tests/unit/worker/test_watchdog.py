@@ -12,7 +12,7 @@ from servemesh.worker.domain.signature import Signature
 from servemesh.worker.domain.versions import Version
 from servemesh.worker.service.execution import Array, Stop
 from servemesh.worker.service.runs import Runs
-from servemesh.worker.service.watchdog import LOOK_S, Watchdog, WatchLimits
+from servemesh.worker.service.watchdog import LOOK_S, VERSIONS_MAX, Watchdog, WatchLimits
 
 GIB = 1 << 30
 
@@ -121,3 +121,13 @@ def test_memory_that_is_given_back_at_once_is_forgiven() -> None:
 def test_memory_that_grew_while_nothing_ran_is_blamed_on_nobody() -> None:
     watched = Watched()
     assert not watched.looks(50, grown_bytes=GIB)
+
+
+def test_the_greediest_of_very_many_versions_is_not_forgotten() -> None:
+    watched = Watched()
+    watched.ran("greedy", grown_bytes=GIB // 5)
+    for number in range(2 * VERSIONS_MAX):
+        watched.ran(f"modest{number}", grown_bytes=1)
+    watched.ran("last", grown_bytes=GIB // 8)
+    watched.looks(20)
+    assert watched.ended == ["greedy"]

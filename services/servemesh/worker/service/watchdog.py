@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import logging
 import threading
 import time
@@ -22,6 +23,8 @@ LOOK_S = 0.2
 # Above this share of the bound there is soon no memory left for anybody.
 MEMORY_SHARE = 0.9
 MEMORY_WAIT_S = 2.0
+# Of more Versions than these the half with the least growth is forgotten.
+VERSIONS_MAX = 1_024
 
 
 class CrashCounts(Protocol):
@@ -114,6 +117,11 @@ class Watchdog:
         for version, version_s in spent_s:
             if version_s > 0:
                 self._grown_bytes[version] += (self._used_bytes - before) * version_s / whole_s
+        if len(self._grown_bytes) > VERSIONS_MAX:
+            greatest = heapq.nlargest(
+                VERSIONS_MAX // 2, self._grown_bytes.items(), key=lambda grown: grown[1]
+            )
+            self._grown_bytes = defaultdict(float, greatest)
         bound_bytes = MEMORY_SHARE * self._limits.memory_bytes_max
         if not bound_bytes or self._used_bytes <= bound_bytes or not self._grown_bytes:
             self._full_s = 0.0
