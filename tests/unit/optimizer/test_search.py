@@ -11,7 +11,7 @@ from servemesh.optimizer.domain.searching.knowledge import DataFacts, ModelFacts
 from servemesh.optimizer.domain.specs import Gate
 from tests.harness.simulated_search import MODELS, Effect, History, World, a_world, searched
 
-HISTORIES = 1_000
+HISTORIES = 2_000
 PLENTY_S = 100_000.0
 ROWS = DataFacts(calibrate_rows=180, train_rows=1200)
 

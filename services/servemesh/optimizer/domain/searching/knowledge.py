@@ -107,6 +107,10 @@ class Trial:
     failure: str = ""
     pass_s: tuple[float, ...] = ()  # time that each step took; 0 for one that was known already
     measure_s: float = 0.0
+    key: str = field(init=False, repr=False)  # tells it apart from every other
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", key_of(self.steps))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,11 +119,14 @@ class Knowledge:
 
     question: Question
     trials: tuple[Trial, ...] = ()
+    by_key: Mapping[str, Trial] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "by_key", {trial.key: trial for trial in self.trials})
 
     def find(self, steps: Sequence[PassStep]) -> Trial | None:
         """Return the try of exactly these steps."""
-        key = key_of(steps)
-        return next((trial for trial in self.trials if key_of(trial.steps) == key), None)
+        return self.by_key.get(key_of(steps))
 
     def measured(self, steps: Sequence[PassStep]) -> VariantReport | None:
         """Return the figures of exactly these steps, None if they were not tried or failed."""

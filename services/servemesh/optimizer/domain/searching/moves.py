@@ -187,12 +187,11 @@ def _deeper(
 
 def _combined(known: Knowledge, base: Steps) -> Iterator[Proposal]:
     """Give the best of the smaller architectures with the numbers that did well on the whole model."""
-    shrunk = [
+    kept = [
         trial
         for trial in known.trials
-        if trial.variant and _shrinks(trial.steps) and not _quantizes(trial.steps)
+        if _shrinks(trial.steps[-1:]) and trial.variant and known.keeps(trial.steps) and gains(trial.variant)
     ]
-    kept = [trial for trial in shrunk if known.keeps(trial.steps) and trial.variant and gains(trial.variant)]
     order = pareto.best_first([trial.variant for trial in kept if trial.variant])
     winners = [next(trial for trial in kept if trial.variant is variant) for variant in order[:_WINNERS_MAX]]
     endings = list(_numbers_that_did_well(known))

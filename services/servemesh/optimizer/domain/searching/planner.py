@@ -27,9 +27,8 @@ def next_move(known: Knowledge, left_s: float) -> Proposal | None:
     """Return the candidate to try next; None if nothing promising fits into the time that is left."""
     if len(known.trials) >= TRIALS_MAX:
         return None
-    tried = {key_of(trial.steps) for trial in known.trials}
     for proposal in proposals(known):
-        if key_of(proposal.steps) not in tried and expected_s(known, proposal.steps) * _MARGIN <= left_s:
+        if known.find(proposal.steps) is None and expected_s(known, proposal.steps) * _MARGIN <= left_s:
             return proposal
     return None
 
