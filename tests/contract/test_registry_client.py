@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import subprocess
 import sys
 import uuid
@@ -11,8 +12,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from servemesh.blobs.memory import MemoryStore
+from servemesh.cli.commands.models import app
 from servemesh.errors import ConflictError, DamagedError, InvalidError, MissingError, OverloadedError
 from servemesh.events.memory import MemoryBus
 from servemesh.optimizer.adapters.blob_folders import BlobFolders, FolderSettings
@@ -35,12 +38,15 @@ def blobs() -> MemoryStore:
 
 
 @pytest.fixture
-async def registry(tmp_path: Path, blobs: MemoryStore) -> AsyncIterator[RegistryClient]:
-    settings = Settings(data_dir=tmp_path / "registry")
-    async with (
-        served(serve, settings, MemoryBus(), blobs, "") as address,
-        RegistryClient.running(RegistrySettings(addresses=(address,)), blobs, ROOM) as client,
-    ):
+async def address(tmp_path: Path, blobs: MemoryStore) -> AsyncIterator[str]:
+    async with served(serve, Settings(data_dir=tmp_path / "registry"), MemoryBus(), blobs, "") as address:
+        yield address
+
+
+@pytest.fixture
+async def registry(address: str, blobs: MemoryStore) -> AsyncIterator[RegistryClient]:
+    settings = RegistrySettings(addresses=(address,))
+    async with RegistryClient.running(settings, blobs, ROOM) as client:
         yield client
 
 
@@ -106,6 +112,16 @@ async def test_lineage_must_exist(registry, tmp_path):
     with pytest.raises(MissingError) as refused:
         await registered(registry, folder, "models/net/versions/7", model="models/small")
     assert refused.value.reason == "VERSION_MISSING"
+
+
+async def test_the_command_line_shows_what_a_version_was_made_from(registry, address, tmp_path):
+    folder = a_folder(tmp_path / "in", {"model.onnx": MODEL})
+    await registered(registry, folder, await registered(registry, folder), model="models/small")
+    arguments = ["show", "small", "--address", address]
+    shown = await asyncio.to_thread(CliRunner().invoke, app, arguments)
+    assert "net@1" in shown.output
+    shown = await asyncio.to_thread(CliRunner().invoke, app, [*arguments, "--json"])
+    assert json.loads(shown.output)["versions"][0]["source_versions"] == ["models/net/versions/1"]
 
 
 async def test_what_is_no_model_is_refused_with_its_reason(registry, tmp_path):
