@@ -19,22 +19,25 @@ from servemesh.optimizer.domain.splits import Split
 Array = np.ndarray[Any, Any]
 SPLITS = (Split.CALIBRATE, Split.TRAIN)
 ROWS_MIN = 16
-_ASIDE = 4  # of so many batches, one is put aside
 BATCH_ROWS = 16
+_ASIDE = 2  # of so many batches of rows that nobody trains on, one is put aside
 
 
 def batches(source: Path, context: PassContext, rows_max: int) -> tuple[list[Inputs], list[Inputs]]:
-    """Return rows to fit on, and rows put aside to measure on."""
+    """Return rows to fit on, and rows put aside to measure on: of the calibrate split, if it has enough."""
     rows: Rows | None = context.data
     assert rows is not None  # apply_pass sees to it
     inputs = OpenModel.open(source, context.threads).inputs
-    splits = SPLITS if rows.count(Split.CALIBRATE) else SPLITS[1:]
-    if running.row_count(rows, inputs, splits, rows_max) < ROWS_MIN:
+    if running.row_count(rows, inputs, SPLITS, rows_max) < ROWS_MIN:
         rows.check_enough(Split.CALIBRATE, ROWS_MIN)
-    found = list(running.batches(rows, inputs, splits, rows_max, BATCH_ROWS))
-    aside = found[_ASIDE - 1 :: _ASIDE] or found[-1:]
-    fit = [batch for number, batch in enumerate(found) if number % _ASIDE != _ASIDE - 1] or found
-    return fit, aside
+    apart = list(running.batches(rows, inputs, (Split.CALIBRATE,), rows_max, BATCH_ROWS))
+    left = rows_max - sum(map(running.rows_in, apart))
+    more = list(running.batches(rows, inputs, (Split.TRAIN,), left, BATCH_ROWS))
+    if len(apart) < _ASIDE:
+        apart, more = [*apart, *more], []
+    aside = apart[_ASIDE - 1 :: _ASIDE] or apart
+    fit = [batch for number, batch in enumerate(apart) if number % _ASIDE != _ASIDE - 1]
+    return [*fit, *more], aside
 
 
 def tapped(model: onnx.ModelProto, name: str, folder: Path, threads: int, rows: Sequence[Inputs]) -> Array:

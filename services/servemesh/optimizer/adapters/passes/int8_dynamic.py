@@ -17,6 +17,7 @@ PASS = "int8_dynamic"
 def apply(source: Path, target: Path, parameters: Int8DynamicParameters, context: PassContext) -> list[str]:
     """Write the quantised model."""
     model = models.read(source)
+    quantised.check_any(model, PASS)
     excluded = [*parameters.nodes_excluded, *quantised.untouchable(model)]
     reduces, note = quantised.reduces_range(parameters.reduce_range)
     with quantised.as_file(model) as path:

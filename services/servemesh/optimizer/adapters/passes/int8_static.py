@@ -28,7 +28,7 @@ _METHODS = {
     "minmax": CalibrationMethod.MinMax,
     "entropy": CalibrationMethod.Entropy,
     "percentile": CalibrationMethod.Percentile,
-    "distribution": CalibrationMethod.Distribution,
+    "moving_average": CalibrationMethod.MinMax,
 }
 _TYPES = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
 
@@ -39,6 +39,7 @@ def apply(source: Path, target: Path, parameters: Int8StaticParameters, context:
     assert rows is not None  # apply_pass sees to it
     rows.check_enough(Split.CALIBRATE, parameters.rows_min)
     like = models.read(source)
+    quantised.check_any(like, PASS)
     inputs = running.OpenModel.open(source, context.threads).inputs
     batches = list(running.batches(rows, inputs, (Split.CALIBRATE,), parameters.rows_max))
     with quantised.as_file(like) as path:
@@ -52,7 +53,7 @@ def apply(source: Path, target: Path, parameters: Int8StaticParameters, context:
     return [done, *notes]
 
 
-class _Reader(CalibrationDataReader):  # type: ignore[misc] # onnxruntime has no types
+class _Reader(CalibrationDataReader):
     """Gives onnxruntime one batch after the other; it asks for them as ranges of one, so that none must be kept."""
 
     def __init__(self, batches: list[running.Inputs]) -> None:
@@ -123,6 +124,8 @@ def _quantise(
         "WeightSymmetric": parameters.symmetric_weights,
         "CalibStridedMinMax": 1,
     }
+    if parameters.calibration == "moving_average":
+        options["CalibMovingAverage"] = True
     if parameters.calibration == "percentile":
         options["CalibPercentile"] = parameters.percentile
     names = [node.name for node in onnx.load(prepared, load_external_data=False).graph.node]

@@ -141,7 +141,7 @@ def _with_fewer_leaves(forest: Forest, reached: Array, node_ratio: float) -> For
     inner = np.flatnonzero(~leaf)
     parents[forest.yes[inner]] = parents[forest.no[inner]] = inner
     queue = [
-        (_cost(forest, votes, weights, node), int(node))
+        (_cost(forest, votes, weights, int(node)), int(node))
         for node in inner
         if leaf[forest.yes[node]] and leaf[forest.no[node]]
     ]
@@ -158,7 +158,7 @@ def _with_fewer_leaves(forest: Forest, reached: Array, node_ratio: float) -> For
         count -= 2
         parent = parents[node]
         if parent >= 0 and leaf[forest.yes[parent]] and leaf[forest.no[parent]]:
-            heapq.heappush(queue, (_cost(forest, votes, weights, parent), int(parent)))
+            heapq.heappush(queue, (_cost(forest, votes, weights, int(parent)), int(parent)))
     return forest.cut(leaf, votes).without(gone)
 
 

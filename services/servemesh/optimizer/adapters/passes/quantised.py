@@ -9,10 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import onnx
+from onnx import numpy_helper
 
 from servemesh.optimizer.adapters.passes import models
 
+_WEIGHED = frozenset(
+    {"Attention", "Conv", "ConvTranspose", "EmbedLayerNormalization", "Gather", "Gemm", "LSTM", "MatMul"}
+)
 _EXACT = {"avx512_vnni", "avx_vnni", "amx_int8"}
 _INTEGER = frozenset(
     {"ConvInteger", "DynamicQuantizeLSTM", "DynamicQuantizeMatMul", "MatMulInteger", "QAttention"}
@@ -39,6 +44,15 @@ def _multiplies_exactly() -> bool:
     return bool(words & _EXACT)
 
 
+def check_any(model: onnx.ModelProto, pass_id: str) -> None:
+    """InvalidError unless the model has float32 weights that a node multiplies by."""
+    weights = models.weights(model)
+    if not any(node.op_type in _WEIGHED and weights.keys() & set(node.input) for node in models.nodes(model)):
+        raise models.does_not_apply(
+            pass_id, "no node of it multiplies by float32 weights", "use a pass for its kind of model"
+        )
+
+
 @contextmanager
 def as_file(model: onnx.ModelProto) -> Iterator[Path]:
     """Give the model as a file in a folder of its own, where onnxruntime may put others beside it."""
@@ -62,10 +76,27 @@ def finished(made: Path, target: Path, like: onnx.ModelProto, pass_id: str, inst
     counts = _counts(model) - had
     if not counts:
         raise models.does_not_apply(pass_id, "it has nothing that can be quantised so", instead)
+    _lighten(model)
     models.write(model, target, like)
-    return (
-        "Quantised operators: " + ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) + "."
-    )
+    words = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+    return f"Quantised operators: {words}."
+
+
+def _lighten(model: onnx.ModelProto) -> None:
+    """Leave out what onnxruntime wrote and nothing needs: inferred shapes, and zero points of biases, which are zero.
+
+    Those of weights are zero, too, but without them the runtime does not compute Gemm in int8.
+    """
+    del model.graph.value_info[:]
+    zeros = {
+        tensor.name
+        for tensor in model.graph.initializer
+        if tensor.data_type == onnx.TensorProto.INT32 and not np.any(numpy_helper.to_array(tensor))
+    }
+    for node in model.graph.node:
+        if node.op_type == "DequantizeLinear" and len(node.input) == 3 and node.input[2] in zeros:
+            node.input.pop()
+    models.forget_unread(model)
 
 
 def _counts(model: onnx.ModelProto) -> Counter[str]:

@@ -6,6 +6,7 @@ activations through a QuantizeLinear/DequantizeLinear pair and its weight as int
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -176,8 +177,8 @@ def _switched(
             graph.initializer.append(numpy_helper.from_array(values, rounded))
         else:
             scale, zero = _scale(*ranges[name])
-            graph.initializer.append(numpy_helper.from_array(np.float32(scale), f"{rounded}.scale"))
-            graph.initializer.append(numpy_helper.from_array(np.uint8(zero), f"{rounded}.zero"))
+            graph.initializer.append(numpy_helper.from_array(np.array(scale, np.float32), f"{rounded}.scale"))
+            graph.initializer.append(numpy_helper.from_array(np.array(zero, np.uint8), f"{rounded}.zero"))
             given = [f"{rounded}.scale", f"{rounded}.zero"]
             made.append(helper.make_node("QuantizeLinear", [name, *given], [f"{rounded}.small"]))
             made.append(helper.make_node("DequantizeLinear", [f"{rounded}.small", *given], [rounded]))
@@ -215,4 +216,4 @@ def _sqnr_db(wanted: Sequence[Sequence[Array]], got: Sequence[Sequence[Array]]) 
     noise = sum(float(np.square(a.astype(np.float64) - b).sum()) for a, b in pairs)
     if noise <= 0:
         return SQNR_DB_MAX
-    return round(min(10 * np.log10(max(signal, 1e-30) / noise), SQNR_DB_MAX), 3)
+    return round(min(10 * math.log10(max(signal, 1e-30) / noise), SQNR_DB_MAX), 3)

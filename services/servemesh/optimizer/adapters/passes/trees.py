@@ -12,7 +12,15 @@ from onnx import helper, numpy_helper
 Array = np.ndarray[Any, Any]
 OPERATORS = ("TreeEnsembleClassifier", "TreeEnsembleRegressor")
 _MODES = ("LEAF", "BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ")
-_NODE_ATTRIBUTES = ("treeids", "nodeids", "featureids", "values", "modes", "truenodeids", "falsenodeids")
+_NODE_ATTRIBUTES: tuple[str, ...] = (
+    "treeids",
+    "nodeids",
+    "featureids",
+    "values",
+    "modes",
+    "truenodeids",
+    "falsenodeids",
+)
 _NODE_ATTRIBUTES += ("hitrates", "missing_value_tracks_true")
 
 
@@ -207,7 +215,7 @@ def _votes(
     targets, columns = np.unique(_ints(attributes, f"{prefix}_ids"), return_inverse=True)
     votes = np.zeros((len(places), len(targets)), np.float64)
     rows = [places[pair] for pair in zip(trees.tolist(), numbers.tolist(), strict=True)]
-    np.add.at(votes, (rows, columns), _floats(attributes, f"{prefix}_weights"))
+    np.add.at(votes, (np.array(rows), columns), _floats(attributes, f"{prefix}_weights"))
     return votes, targets
 
 

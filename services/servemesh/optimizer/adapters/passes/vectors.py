@@ -51,11 +51,14 @@ class Vectors:
         if self.kernel == "LINEAR":
             return products
         if self.kernel == "POLY":
-            return np.power(self.gamma * products + self.coef0, self.degree)
+            products = np.power(self.gamma * products + self.coef0, self.degree)
+            return products
         if self.kernel == "SIGMOID":
-            return np.tanh(self.gamma * products + self.coef0)
+            products = np.tanh(self.gamma * products + self.coef0)
+            return products
         squares = np.square(rows).sum(axis=1)[:, None] + np.square(vectors).sum(axis=1)[None, :]
-        return np.exp(-self.gamma * np.maximum(squares - 2 * products, 0))
+        products = np.exp(-self.gamma * np.maximum(squares - 2 * products, 0))
+        return products
 
 
 def read(node: onnx.NodeProto) -> Vectors | None:

@@ -90,7 +90,7 @@ def _in_blocks(
     graph.initializer.extend(numpy_helper.from_array(array, part) for part, array in parts.items())
     adds = node.op_type == "Gemm" and len(node.input) > 2 and node.input[2]
     output = f"{name}.product" if adds else node.output[0]
-    level = {"accuracy_level": parameters.accuracy_level} if parameters.accuracy_level else {}
+    level: dict[str, Any] = {"accuracy_level": parameters.accuracy_level} if parameters.accuracy_level else {}
     product = helper.make_node(
         "MatMulNBits",
         [node.input[0], *parts],

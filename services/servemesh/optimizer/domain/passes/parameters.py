@@ -49,7 +49,7 @@ def parameter(
 ) -> T:
     """Declare a field of a class of parameters; `choices` bound a text or each text of a list."""
     declaration = Declaration(doc=doc, least=least, most=most, choices=choices)
-    return typing.cast(T, dataclasses.field(default=default, metadata={_DECLARATION: declaration}))
+    return dataclasses.field(default=default, metadata={_DECLARATION: declaration})
 
 
 def parse_parameters(spec: PassSpec, values: Mapping[str, Any]) -> Any:

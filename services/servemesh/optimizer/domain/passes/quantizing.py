@@ -43,9 +43,9 @@ class Int8StaticParameters:
 
     calibration: str = parameter(
         "minmax",
-        doc="How ranges of activations are found: their ends; the ends that lose least information; the middle share "
-        "of all values; or the fit of a distribution.",
-        choices=("minmax", "entropy", "percentile", "distribution"),
+        doc="How ranges of activations are found: their ends; their ends averaged over batches; the ends that lose "
+        "least information; or the middle share of all values.",
+        choices=("minmax", "moving_average", "entropy", "percentile"),
     )
     percentile: float = parameter(
         99.99, doc="Share of values inside the range, in per cent.", least=90, most=100
