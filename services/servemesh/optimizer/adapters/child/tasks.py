@@ -14,6 +14,7 @@ Run = Callable[[dict[str, Any], Path, Report], dict[str, Any]]
 
 TASKS: Mapping[str, str] = {
     "pass": "servemesh.optimizer.adapters.passes.apply",
+    "sensitivity": "servemesh.optimizer.adapters.passes.sensitivity",
     "convert": "servemesh.optimizer.adapters.converters.convert",
     "examine": "servemesh.optimizer.adapters.datasets.examine",
     "describe": "servemesh.optimizer.adapters.describing",
