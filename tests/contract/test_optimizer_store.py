@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
@@ -20,6 +21,7 @@ from servemesh.optimizer.adapters.sql_schema import metadata
 from servemesh.optimizer.adapters.sql_store import SqlStore
 from servemesh.optimizer.domain.jobs import JobError, Kind, State
 from servemesh.optimizer.domain.records import Fact, FactKind, JobRecord, LogLine
+from servemesh.optimizer.domain.results import Interval, OptimizationResult, VariantReport
 from servemesh.optimizer.service.storage import Store
 from servemesh.requests import RequestKey
 from servemesh.sql.engines import StoreSettings
@@ -91,6 +93,16 @@ async def test_specs_and_results_of_every_kind_come_back(store: Store) -> None:
     async with store.reading() as tx:
         assert await tx.jobs.find(conversion.name) == replace(conversion, result=CONVERTED)
         assert await tx.jobs.find(optimization.name) == optimization
+
+
+async def test_figures_that_json_does_not_have_come_back(store: Store) -> None:
+    speed = VariantReport(metric=Interval(value=math.inf, low=-math.inf, high=0.5))
+    async with store.writing("jobs") as tx:
+        await tx.jobs.add(a_record())
+        await tx.jobs.put_result("evaluations/j1", OptimizationResult(variants=(speed,)))
+        found = await tx.jobs.find("evaluations/j1")
+        assert found is not None
+        assert found.result == OptimizationResult(variants=(speed,))
 
 
 async def test_two_jobs_cannot_have_one_name(store: Store) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import AsyncIterator, Mapping
+from functools import cache
 
 import grpc
 import numpy as np
@@ -28,8 +29,9 @@ def labels() -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     return (inputs()[:, 0] > 0).astype(np.int64)
 
 
+@cache
 def a_program() -> bytes:
-    """A logistic regression, as skops saves it."""
+    """A logistic regression, as skops saves it: in other bytes each time."""
     return skops.io.dumps(LogisticRegression().fit(inputs(), labels()))
 
 

@@ -23,9 +23,9 @@ _SPECS: dict[Kind, Codec[Any]] = {
     Kind.OPTIMIZATION: Codec(OptimizationSpec),
     Kind.EVALUATION: Codec(EvaluationSpec),
 }
-_OPTIMIZATION_RESULT = Codec(OptimizationResult)
+_OPTIMIZATION_RESULT = Codec(OptimizationResult, figures=True)
 _RESULTS: dict[Kind, Codec[Any]] = {
-    Kind.CONVERSION: Codec(ConversionResult),
+    Kind.CONVERSION: Codec(ConversionResult, figures=True),
     Kind.OPTIMIZATION: _OPTIMIZATION_RESULT,
     Kind.EVALUATION: _OPTIMIZATION_RESULT,
 }

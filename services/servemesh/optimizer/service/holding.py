@@ -76,6 +76,10 @@ class HeldJob:
         """What is known so far."""
         self._found = result
 
+    def forget_found(self) -> None:
+        """Leave out what was found since the last write: it may be what cannot be written."""
+        self._found = None
+
     async def decide(self, result: JobResult) -> None:
         """Write down what is to be registered; from here on nobody can cancel."""
         if not self._decided:

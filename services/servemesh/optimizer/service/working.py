@@ -136,6 +136,7 @@ class Workbench:
         except Exception:  # a bug of ours or of a library ends this job, not the service
             error_id = uuid.uuid4().hex[:12]
             log.exception(telemetry.JOB_CRASHED, extra={"job": taken.name, "error_id": error_id})
+            held.forget_found()
             return await held.failed(_internal(error_id))
         return await held.succeeded(result)
 
