@@ -52,7 +52,7 @@ def measured(folder: Path, *paths: str, data: str | None = None, **plan: Any) ->
         "data": data,
         "plan": {"rounds": 5, **plan},
         "seed": 0,
-        "cold_loads": 2,
+        "processes": 2,
     }
     result = measure.run(arguments, folder, MemoryReport())
     assert json.loads(json.dumps(result)) == result

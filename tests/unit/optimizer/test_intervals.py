@@ -24,7 +24,7 @@ def rows(numbers: list[float]) -> np.ndarray:
 @given(values, st.integers(0, 2**32))
 def test_the_figure_lies_in_its_interval_and_the_interval_in_the_data(numbers: list[float], seed: int):
     for found in (
-        intervals.of_median(np.array(numbers), seed=seed),
+        intervals.of_median(np.array([numbers]), seed=seed),
         intervals.of_statistic(rows(numbers), mean, seed=seed),
     ):
         assert (
@@ -54,9 +54,17 @@ def test_rows_that_contribute_the_same_are_drawn_together_without_changing_the_i
 
 
 def test_a_ratio_is_paired_by_round():
-    after = np.random.default_rng(0).uniform(1, 100, 15)  # the machine was slower in some rounds
+    after = np.random.default_rng(0).uniform(1, 100, (5, 3))  # the machine was slower in some rounds
     found = intervals.of_ratio(2 * after, after, seed=0)
     assert (found.low, found.value, found.high) == pytest.approx((2, 2, 2))
+
+
+def test_processes_that_differ_widen_the_interval_more_than_rounds_that_differ():
+    spread = np.linspace(0.9, 1.1, 5)
+    by_process, by_round = np.tile(spread, (5, 1)).T, np.tile(spread, (5, 1))
+    of_processes, of_rounds = (intervals.of_median(each, seed=0) for each in (by_process, by_round))
+    assert of_processes.value == of_rounds.value == 1
+    assert of_processes.high - of_processes.low > 1.5 * (of_rounds.high - of_rounds.low)
 
 
 def test_most_intervals_hold_the_truth():

@@ -17,11 +17,16 @@ _CELLS_MAX = 4_000_000  # numbers drawn at a time, so that memory stays bounded
 
 
 def of_median(rounds: Array, *, seed: int) -> Interval:
-    """Return the median over rounds with its interval."""
+    """Return the median of measurements [processes, rounds] with its interval.
+
+    What one process measures is alike, so that processes are resampled first, and then the rounds of each.
+    """
     values = np.asarray(rounds, np.float64)
+    process_count, round_count = values.shape
     random = np.random.default_rng(seed)
-    medians = np.median(values[random.integers(0, len(values), (RESAMPLES, len(values)))], axis=1)
-    return _interval(float(np.median(values)), medians)
+    processes = random.integers(0, process_count, (RESAMPLES, process_count, 1))
+    drawn = values[processes, random.integers(0, round_count, (RESAMPLES, process_count, round_count))]
+    return _interval(float(np.median(values)), np.median(drawn, axis=(1, 2)))
 
 
 def of_ratio(before: Array, after: Array, *, seed: int) -> Interval:

@@ -18,13 +18,13 @@ Array = np.ndarray[Any, Any]
 
 BATCH_SIZES = (1, 8)
 ROUNDS = 15
-COLD_LOADS = 5
+PROCESSES = 5  # of each model, one after the other; the rounds are spread over them
 WORKER_THREADS = 1  # of a run, as the worker has it unless it is set otherwise
 
 WARM_RUNS = 5  # in each of two windows that must be alike
 WARM_TOLERANCE = 0.05
 WARM_RUNS_MAX = 200
-WARM_S_MAX = 3.0
+WARM_S_MAX = 1.0
 ROUND_S = 0.02  # of runs, in each round of each model
 ROUND_RUNS_MIN = 3
 ROUND_RUNS_MAX = 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -21,7 +22,6 @@ from servemesh.optimizer.domain.specs import MeasurementPlan
 from servemesh.optimizer.domain.work import Report
 
 _PACKAGES = ("servemesh", "onnxruntime", "onnx", "numpy")
-_LOADED, _TIMED = 0.2, 0.8  # shares of the task when all models are loaded, and when all rounds are done
 
 
 @dataclass(slots=True, kw_only=True)
@@ -30,112 +30,119 @@ class _Measured:
 
     model_id: str
     path: str  # relative to the work folder
-    process: ProbeProcess
     opened: Mapping[str, Any] = field(default_factory=dict)
-    loads_s: list[float] = field(default_factory=list)
-    warm_s: dict[int, float] = field(default_factory=dict)
-    rounds_s: dict[int, list[float]] = field(default_factory=dict)
-    memory_bytes: int = 0
+    loads_s: list[float] = field(default_factory=list)  # one of each process
+    memory_bytes: list[int] = field(default_factory=list)
+    rounds_s: dict[int, list[list[float]]] = field(default_factory=dict)  # by rows, of each process
 
 
 def run(arguments: dict[str, Any], folder: Path, report: Report) -> dict[str, Any]:
     """Measure `models` by `plan` on the evaluate split of `data`, or on inputs made up from the baseline's signature.
 
-    Files are read through the system's cache, as a worker that has just fetched them reads them. `cold_loads`, how
-    often each model is opened in a fresh process, may be left out.
+    Every model has several processes, one after the other, because one process may by chance be a little faster than
+    another for as long as it lives; `processes`, how many, may be left out. Files are read through the system's cache,
+    as a worker that has just fetched them reads them.
     """
     plan = measuring.plan_of(arguments["plan"])
-    seed = arguments["seed"]
-    data = arguments.get("data")
+    data, seed = arguments.get("data"), arguments["seed"]
     rows = Rows.open(folder / data) if data else None
     if plan.metric:
         measuring.check_labels(plan.metric, rows.labels if rows else ())
-    baseline = folder / arguments["models"][0]["model"]
+    models = [_Measured(model_id=model["id"], path=model["model"]) for model in arguments["models"]]
+    baseline = models[0]
     opening = {
         "threads": plan.threads,
         "data": data,
         "seed": seed,
-        "ids_ends": {} if data else model_facts.ids_ends(baseline),
+        "ids_ends": {} if data else model_facts.ids_ends(folder / baseline.path),
     }
     turns = random.Random(seed)
-    with ExitStack() as stack:
-        models = [
-            _Measured(
-                model_id=model["id"],
-                path=model["model"],
-                process=stack.enter_context(ProbeProcess(model["id"], folder)),
-            )
-            for model in arguments["models"]
-        ]
-        _load(models, opening, folder, turns, arguments.get("cold_loads", measuring.COLD_LOADS), report)
-        sizes = measuring.batch_sizes(plan, models[0].opened["fixed_rows"])
-        _warm(models, sizes, report)
-        _take_turns(models, sizes, plan.rounds, turns, report)
-        report.progress(_TIMED, "measuring the metric")
-        scored = scoring.scored(
-            {model.model_id: model.process for model in models},
-            folder,
-            rows,
-            plan,
-            output=_output(models[0], plan),
-            batch_rows=max(sizes),
-            row_count=models[0].opened["row_count"],
-            seed=seed,
-        )
+    process_count = min(arguments.get("processes", measuring.PROCESSES), plan.rounds)
+    scored = None
+    for index in range(process_count):
+        with ExitStack() as stack:
+            processes = {
+                model.model_id: stack.enter_context(ProbeProcess(model.model_id, folder)) for model in models
+            }
+            step = _Step(report, index, process_count)
+            _load(models, processes, opening, turns, step)
+            sizes = measuring.batch_sizes(plan, baseline.opened["fixed_rows"])
+            _take_turns(models, processes, sizes, math.ceil(plan.rounds / process_count), turns, step)
+            if scored is None:
+                step.at(0.9, "measuring the metric")
+                scored = scoring.scored(
+                    processes,
+                    folder,
+                    rows,
+                    plan,
+                    output=_output(baseline, plan),
+                    batch_rows=max(sizes),
+                    row_count=baseline.opened["row_count"],
+                    seed=seed,
+                )
+    assert scored is not None
     return {
-        "hardware": machine_facts.hardware(models[0].opened["provider"]),
+        "hardware": machine_facts.hardware(baseline.opened["provider"]),
         "libraries": machine_facts.libraries(_PACKAGES),
         "metric_name": scored.metric_name,
         "metric_rows": scored.row_count,
-        "notes": list(models[0].opened["notes"]),
+        "notes": list(baseline.opened["notes"]),
         "models": [
-            {**_figures(model, models[0], sizes, folder, seed), **_scores(scored, model.model_id)}
+            {**_figures(model, baseline, sizes, folder, seed), **_scores(scored, model.model_id)}
             for model in models
         ],
     }
 
 
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """Says where one of several turns of processes stands."""
+
+    report: Report
+    index: int
+    count: int
+
+    def at(self, share: float, what: str) -> None:
+        self.report.progress((self.index + share) / self.count, what)
+
+
 def _load(
     models: Sequence[_Measured],
+    processes: Mapping[str, ProbeProcess],
     opening: Mapping[str, Any],
-    folder: Path,
     turns: random.Random,
-    times: int,
-    report: Report,
+    step: _Step,
 ) -> None:
-    """Open every model in its own process, and then again in fresh ones, in random order."""
-    for model in models:
-        report.progress(0.0, f"loading {model.model_id}")
-        model.opened = model.process.ask("open", model=model.path, **opening)
+    """Open every model in its fresh process, in random order."""
+    for model in turns.sample(models, len(models)):
+        step.at(0.0, f"loading {model.model_id}")
+        model.opened = processes[model.model_id].ask("open", model=model.path, **opening)
         model.loads_s.append(model.opened["cold_load_s"])
-    again = [model for model in models for _ in range(times - 1)]
-    turns.shuffle(again)
-    for index, model in enumerate(again):
-        report.progress(_LOADED * index / len(again), f"loading {model.model_id} in a fresh process")
-        with ProbeProcess(model.model_id, folder) as process:
-            model.loads_s.append(process.ask("open", model=model.path, **opening)["cold_load_s"])
-
-
-def _warm(models: Sequence[_Measured], sizes: Sequence[int], report: Report) -> None:
-    for model in models:
-        report.progress(_LOADED, f"warming up {model.model_id}")
-        for size in sizes:
-            model.warm_s[size] = model.process.ask("warm", rows=size)["run_s"]
-            model.rounds_s[size] = []
-        model.memory_bytes = model.process.ask("memory")["memory_bytes"]
 
 
 def _take_turns(
-    models: Sequence[_Measured], sizes: Sequence[int], rounds: int, turns: random.Random, report: Report
+    models: Sequence[_Measured],
+    processes: Mapping[str, ProbeProcess],
+    sizes: Sequence[int],
+    rounds: int,
+    turns: random.Random,
+    step: _Step,
 ) -> None:
+    """Warm all models up, and then time them round by round, each round in a random order."""
+    runs = {}
+    for model in models:
+        step.at(0.1, f"warming up {model.model_id}")
+        for size in sizes:
+            warm_s = processes[model.model_id].ask("warm", rows=size)["run_s"]
+            runs[model.model_id, size] = measuring.runs_per_round(warm_s)
+            model.rounds_s.setdefault(size, []).append([])
+        model.memory_bytes.append(processes[model.model_id].ask("memory")["memory_bytes"])
     for index in range(rounds):
-        report.progress(
-            _LOADED + (_TIMED - _LOADED) * index / rounds, f"measuring, round {index + 1} of {rounds}"
-        )
+        step.at(0.3 + 0.6 * index / rounds, "timing")
         for size in sizes:
             for model in turns.sample(models, len(models)):
-                runs = measuring.runs_per_round(model.warm_s[size])
-                model.rounds_s[size].append(model.process.ask("time", rows=size, runs=runs)["run_s"])
+                asked = processes[model.model_id].ask("time", rows=size, runs=runs[model.model_id, size])
+                model.rounds_s[size][-1].append(asked["run_s"])
 
 
 def _output(baseline: _Measured, plan: MeasurementPlan) -> str:
@@ -159,8 +166,8 @@ def _figures(
         "size_bytes": model_facts.size_bytes(folder / model.path),
         "sparsity": model_facts.sparsity(folder / model.path),
         "speeds": [_speed(model, baseline, size, seed) for size in sizes],
-        "cold_load_s": asdict(intervals.of_median(np.array(model.loads_s), seed=seed)),
-        "memory_bytes": model.memory_bytes,
+        "cold_load_s": asdict(intervals.of_median(np.array(model.loads_s)[:, np.newaxis], seed=seed)),
+        "memory_bytes": max(model.memory_bytes),
     }
 
 
