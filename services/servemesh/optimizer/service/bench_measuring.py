@@ -36,7 +36,7 @@ async def measure(
     is_quick: bool = False,
 ) -> Measured:
     """Measure `models`, alternating, the first as the baseline; quickly if it is only to tell what to try next."""
-    more = {"cold_loads": 1} if is_quick else {}
+    more = {"processes": 1} if is_quick else {}
     if is_quick:
         plan = replace(plan, rounds=min(plan.rounds, QUICK_ROUNDS))
     answer = await children.run(
