@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,14 @@ from skl2onnx.common.data_types import FloatTensorType
 
 from servemesh.errors import InvalidError
 from servemesh.optimizer.adapters.converters import archives, faults
-from servemesh.optimizer.adapters.converters.converted import Array, Converted, Inputs, Task, versions
+from servemesh.optimizer.adapters.converters.converted import (
+    Array,
+    Converted,
+    Inputs,
+    Reference,
+    Task,
+    versions,
+)
 
 INPUT = "input"
 OPSET_MAX = skl2onnx.__max_supported_opset__
@@ -59,9 +66,9 @@ def convert(task: Task) -> Converted:
         raise faults.unsupported(error, "scikit-learn", ADVICE) from error
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "batch"
     task.target.write_bytes(model.SerializeToString())
-    names = [value.name for value in model.graph.output]
+    ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in model.graph.output}
     return Converted(
-        reference=_reference(estimator, names), libraries=versions("scikit-learn", "skl2onnx", "skops")
+        reference=_reference(estimator, ranks), libraries=versions("scikit-learn", "skl2onnx", "skops")
     )
 
 
@@ -126,11 +133,16 @@ def _untrusted(types: Sequence[str]) -> InvalidError:
     )
 
 
-def _reference(estimator: Any, names: Sequence[str]) -> Any:
+def _reference(estimator: Any, ranks: Mapping[str, int]) -> Reference:
+    """Return what runs the estimator and gives outputs of the same ranks as the ONNX model's, by name."""
+
     def run(batches: Sequence[Inputs]) -> Iterable[dict[str, Array]]:
         for batch in batches:
             rows = batch[INPUT]
-            yield dict(zip(names, _outputs(estimator, rows, len(names)), strict=True))
+            outputs = zip(ranks.items(), _outputs(estimator, rows, len(ranks)), strict=True)
+            yield {
+                name: array.reshape((len(rows), -1) if rank > 1 else -1) for (name, rank), array in outputs
+            }
 
     return run
 
@@ -140,14 +152,13 @@ def _outputs(estimator: Any, rows: Array, count: int) -> list[Array]:
     if not hasattr(estimator, "predict"):
         return [np.asarray(estimator.transform(rows), dtype=np.float32)]
     predicted = np.asarray(estimator.predict(rows))
-    if hasattr(estimator, "classes_") or count > 1:
-        return [predicted, *([_scores(estimator, rows)] if count > 1 else [])]
-    return [predicted.astype(np.float32).reshape(len(rows), -1)]
+    if count > 1:
+        return [predicted, _scores(estimator, rows)]
+    return [predicted if hasattr(estimator, "classes_") else predicted.astype(np.float32)]
 
 
 def _scores(estimator: Any, rows: Array) -> Array:
     for method in ("predict_proba", "decision_function", "transform"):
         if hasattr(estimator, method):
-            scores = np.asarray(getattr(estimator, method)(rows), dtype=np.float32)
-            return scores if scores.ndim > 1 else scores.reshape(len(rows), -1)
+            return np.asarray(getattr(estimator, method)(rows), dtype=np.float32)
     raise InvalidError(f"{type(estimator).__name__} gives no scores to compare", reason="SOURCE_UNSUPPORTED")
