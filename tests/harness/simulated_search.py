@@ -128,9 +128,9 @@ def a_world(seed: int) -> World:
     return World(seed=seed, question=question, noise=draw.choice([0.01, 0.05, 0.1]))
 
 
-def searched(world: World, budget_s: float) -> History:
-    """Search `world` to the end."""
-    known, spent_s = Knowledge(question=world.question), 0.0
+def searched(world: World, budget_s: float, known: Knowledge | None = None) -> History:
+    """Search `world` to the end, from what is known."""
+    known, spent_s = known or Knowledge(question=world.question), 0.0
     moves: list[Proposal] = []
     left: list[float] = []
     paid: set[str] = set()

@@ -13,7 +13,17 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from servemesh.cli import output
-from servemesh.client import Conversion, Evaluation, Interval, Job, Measurements, Optimization, Step, Variant
+from servemesh.client import (
+    Conversion,
+    Evaluation,
+    Interval,
+    Job,
+    Measurements,
+    Optimization,
+    Speed,
+    Step,
+    Variant,
+)
 from servemesh.client.jobs import AnyJob
 
 Defaults = Mapping[str, Mapping[str, Any]]
@@ -72,17 +82,10 @@ def print_job(found: AnyJob, defaults: Defaults, console: Console) -> None:
 def print_measurements(result: Measurements, defaults: Defaults, console: Console) -> None:
     """Print the baseline and every variant, best first, with why the refused were refused."""
     sizes = sorted({speed.batch_size for each in _all(result) for speed in each.speeds})
-    columns = [
-        "",
-        "MODEL",
-        "SIZE",
-        "C",
-        *(f"MS AT {size}" for size in sizes),
-        *(f"O AT {size}" for size in sizes),
-    ]
-    rows = [_row(each, sizes, defaults) for each in _all(result)]
+    columns = ("", "MODEL", "SIZE", "C", *(f"O AT {size}" for size in sizes), "METRIC", "LOSS", "VERDICT")
+    rows = [_row(each, sizes, defaults, is_first=each is _all(result)[0]) for each in _all(result)]
     console.print()
-    console.print(output.table_of((*columns, "METRIC", "LOSS", "VERDICT"), rows))
+    console.print(output.table_of(columns, rows))
     for variant in result.variants:
         for refusal in variant.refusals:
             console.print(
@@ -128,22 +131,26 @@ def _all(result: Measurements) -> list[Variant]:
     return [*([result.baseline] if result.baseline else []), *result.variants]
 
 
-def _row(variant: Variant, sizes: list[int], defaults: Defaults) -> tuple[object, ...]:
+def _row(variant: Variant, sizes: list[int], defaults: Defaults, *, is_first: bool) -> tuple[object, ...]:
+    """Return the cells of one model; the first is what the others are compared with, and has its times instead."""
     by_size = {speed.batch_size: speed for speed in variant.speeds}
-    is_baseline = not variant.steps
+    speeds = [by_size.get(size) for size in sizes]
     return (
         "*" if variant.pareto else "",
         words(variant, defaults),
         output.size(variant.size_bytes),
-        "" if is_baseline and variant.size_ratio == 1 else f"{variant.size_ratio:.2f}",
-        *(f"{by_size[size].run_ms.value:.3g}" if size in by_size else "" for size in sizes),
-        *(figure(by_size[size].speedup, 2) if size in by_size else "" for size in sizes),
+        "" if is_first else f"{variant.size_ratio:.2f}",
+        *(_speed(speed, is_first=is_first) for speed in speeds),
         figure(variant.metric),
-        ""
-        if is_baseline and variant.metric_loss and not variant.metric_loss.value
-        else figure(variant.metric_loss),
+        "" if is_first else figure(variant.metric_loss),
         _verdict(variant),
     )
+
+
+def _speed(speed: Speed | None, *, is_first: bool) -> str:
+    if speed is None:
+        return ""
+    return f"{speed.run_ms.value:.3g} ms" if is_first else figure(speed.speedup, 2)
 
 
 def _verdict(variant: Variant) -> str:

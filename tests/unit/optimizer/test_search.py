@@ -1,5 +1,7 @@
 """The planner of `auto` over many made-up worlds: it ends, in time, with what is worth having."""
 
+from dataclasses import replace
+
 import pytest
 
 from servemesh.optimizer.domain import gates, pareto
@@ -141,6 +143,22 @@ def test_layers_that_suffer_most_are_left_out_when_int8_costs_too_much():
         if trial.steps[-1].pass_id == "int8_static" and len(trial.steps) == 2
     ]
     assert static == [0, 1, 2, 4]  # 0.03 / 5 fits below 0.01; 0.03 / 3 does not, with its interval
+
+
+def test_layers_that_were_ranked_are_left_out_of_a_quantisation_that_does_not_rank_them_itself():
+    world = a_quiet_world("transformer", int8_dynamic=(2.0, 0.27, 0.03), weight_only=(1.0, 0.3, 0.03))
+    known = searched(world, PLENTY_S).known
+    first = next(each for each in known.trials if each.steps[-1].pass_id == "int8_dynamic")
+    begun = replace(known, trials=known.trials[: known.trials.index(first) + 1])
+    assert planner.wants_ranking(begun)
+    ranked = replace(begun, sensitive=tuple(f"layer{number}" for number in range(48)))
+    assert not planner.wants_ranking(ranked)
+    gentler = searched(world, PLENTY_S, ranked).known.trials
+    dynamic = [each.steps[-1] for each in gentler if each.steps[-1].pass_id == "int8_dynamic"]
+    excluded = [len(each.parameters.get("nodes_excluded", ())) for each in dynamic]
+    # 0.03 is too much however many layers are left out: it stops when nothing is gained
+    assert excluded.count(6) == 1
+    assert 12 not in excluded
 
 
 def test_what_is_slower_here_is_not_joined_to_a_winner_unless_a_size_is_asked_for():

@@ -18,6 +18,8 @@ alias_app = typer.Typer(help="Names that point to versions.", no_args_is_help=Tr
 app.add_typer(alias_app, name="alias")
 
 _TIME = "%Y-%m-%d %H:%M:%S"
+_OURS = "servemesh."
+"""How labels begin that say how a version was made; --json has them."""
 
 
 @app.command()
@@ -86,7 +88,7 @@ def show(name: ModelName, address: Address, as_json: AsJson = False) -> None:
             version.sha256[:12],
             version.create_time.strftime(_TIME),
             ", ".join(_target(source) for source in version.source_versions),
-            _joined(dict(version.labels)),
+            _joined({key: text for key, text in version.labels.items() if not key.startswith(_OURS)}),
         )
         for version in versions
     )

@@ -62,7 +62,7 @@ async def measure(
         ),
         hardware=_hardware(answer["hardware"]),
         libraries=dict(answer["libraries"]),
-        notes=tuple(answer.get("notes", ())),
+        notes=(f"the metric is {answer['metric_name']}, on {answer['metric_rows']} rows", *answer["notes"]),
     )
 
 

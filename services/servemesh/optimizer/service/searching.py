@@ -17,7 +17,7 @@ from servemesh.optimizer.domain.searching.knowledge import (
     Question,
     Trial,
 )
-from servemesh.optimizer.domain.searching.moves import Proposal
+from servemesh.optimizer.domain.searching.moves import Proposal, base_of
 from servemesh.optimizer.domain.specs import OptimizationSpec
 from servemesh.optimizer.service import judging
 from servemesh.optimizer.service.bench_measuring import Measured, measure
@@ -25,6 +25,7 @@ from servemesh.optimizer.service.ports import ChildTasks, JobProgress
 from servemesh.optimizer.service.workshop import Bench, Made, Monotonic, Workshop
 
 FINALISTS_MAX = 4
+_TOLD = 5  # layers that the log names
 _SEARCH_SHARE = 0.9  # of the budget; the rest is for registering
 _FINAL_SHARE_MAX = 0.4  # of what is left
 _FINAL_RATIO = 3.0  # of the time of the last measurement to that of a quick one, for each model
@@ -68,6 +69,8 @@ class Search:
             self._progress.log(f"trying {_words(move.steps)}: {move.why}")
             trial = await self._tried(move)
             known = replace(known, trials=(*known.trials, trial))
+            if planner.wants_ranking(known):
+                known = replace(known, sensitive=await self._ranked(known))
             self._tell(known, trial)
         return await self._finished(known)
 
@@ -105,6 +108,28 @@ class Search:
             pass_s=made.pass_s,
             measure_s=self._monotonic() - begin_s,
         )
+
+    async def _ranked(self, known: Knowledge) -> tuple[str, ...]:
+        """Return the layers of the base, those that suffer most in int8 first; none if they cannot be ranked."""
+        try:
+            base = await self._workshop.candidate(base_of(known), self._told)
+            answer = await self._children.run(
+                "sensitivity",
+                {"model": base.path, "data": self._bench.data, "threads": self._bench.threads},
+                self._bench.folder,
+                self._bench.limits(self._monotonic()),
+                self._told,
+                self._bench.log,
+            )
+        except UnavailableError:
+            raise
+        except ServemeshError as error:
+            self._progress.log(f"the layers cannot be ranked: {error.message}")
+            return ()
+        nodes = answer["nodes"]
+        worst = ", ".join(f"{node['name']} ({node['sqnr_db']:.0f} dB)" for node in nodes[:_TOLD])
+        self._progress.log(f"most sensitive to int8 of {len(nodes)} layers: {worst}")
+        return tuple(node["name"] for node in nodes)
 
     async def _finished(self, known: Knowledge) -> OptimizationResult:
         """Measure the best again, side by side, and judge all by their newest figures."""

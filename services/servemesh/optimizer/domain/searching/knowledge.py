@@ -115,10 +115,14 @@ class Trial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Knowledge:
-    """A question, and every try so far in its order."""
+    """A question, and every try so far in its order.
+
+    `sensitive` has the layers of the base by name, those that suffer most in int8 first; None: not measured yet.
+    """
 
     question: Question
     trials: tuple[Trial, ...] = ()
+    sensitive: tuple[str, ...] | None = None
     by_key: Mapping[str, Trial] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from servemesh.optimizer.domain import pareto
 from servemesh.optimizer.domain.results import PassStep, VariantReport
@@ -12,6 +12,7 @@ from servemesh.optimizer.domain.searching.knowledge import Knowledge, Steps, bet
 CALIBRATE_ROWS_MIN = 16
 TRAIN_ROWS_MIN = 64
 _WINNERS_MAX = 2
+_VAIN_MAX = 2
 _DEPTHS = (
     (0.5, 0.25, 0.125),
     (0.75,),
@@ -107,36 +108,50 @@ def _on_base(known: Knowledge, base: Steps, numeric: PassStep, why: str) -> Iter
 
 
 def _remedies(known: Knowledge, steps: Steps, numeric: PassStep) -> Iterator[Proposal]:
-    """Give gentler forms of a quantisation that cost too much accuracy, as long as each costs less than the last."""
-    broken = known.breaks(steps)
+    """Give gentler forms of a quantisation that cost too much accuracy, until two cost no less than what was before."""
+    broken, vain = known.breaks(steps), 0
     if broken is None:
         return
     for remedy, why in _gentler(known, numeric):
         gentle = (*steps[:-1], remedy)
         yield Proposal(steps=gentle, why=why)
         variant = known.measured(gentle)
-        if variant is None or known.keeps(gentle) or not _loss(variant) < _loss(broken):
+        if variant is None or known.keeps(gentle):
+            return
+        vain += not _loss(variant) < _loss(broken)
+        if vain == _VAIN_MAX:
             return
         broken = variant
 
 
 def _gentler(known: Knowledge, numeric: PassStep) -> Iterator[tuple[PassStep, str]]:
-    if numeric.pass_id == "int8_dynamic":
-        yield step("int8_dynamic", op_types=["MatMul", "Gemm"]), "leaves the embeddings as they were"
+    layers = known.question.model.layer_count
+    counts = sorted({max(1, layers // 8), max(1, layers // 4), max(1, layers // 2)} - {layers})
     if numeric.pass_id == "int8_static":
-        layers = known.question.model.layer_count
-        counts = sorted({max(1, layers // 8), max(1, layers // 4), max(1, layers // 2)} - {layers})
         for count in counts:
-            why = f"leaves the {count} most sensitive of {layers} layers as they were"
-            yield step("int8_static", sensitive_excluded=count), why
+            yield step("int8_static", sensitive_excluded=count), _spared(count)
         if counts:
             gentlest = step("int8_static", sensitive_excluded=counts[-1], calibration="percentile")
             yield gentlest, "cuts off what few activations reach, besides"
-    if numeric.pass_id == "weight_only" and numeric.parameters.get("bits") == 4:
+        return
+    if numeric.pass_id == "int8_dynamic":
+        yield step("int8_dynamic", op_types=["MatMul", "Gemm"]), "leaves the embeddings as they were"
+    if numeric.parameters.get("bits") == 4:
         yield (
             step("weight_only", bits=4, block_size=16, symmetric=False),
             "gives more weights a scale of their own",
         )
+    if numeric.pass_id in ("int8_dynamic", "weight_only"):
+        for count in counts:
+            if known.sensitive and count < len(known.sensitive):
+                excluded = list(known.sensitive[:count])
+                parameters = {**numeric.parameters, "nodes_excluded": excluded}
+                yield replace(numeric, parameters=parameters), _spared(count)
+
+
+def _spared(count: int) -> str:
+    layers = "the most sensitive layer" if count == 1 else f"the {count} most sensitive layers"
+    return f"leaves {layers} as before"
 
 
 def _thinned(known: Knowledge, base: Steps) -> Iterator[Proposal]:

@@ -33,6 +33,14 @@ def next_move(known: Knowledge, left_s: float) -> Proposal | None:
     return None
 
 
+def wants_ranking(known: Knowledge) -> bool:
+    """Whether to find out which layers suffer most: a quantisation that leaves it to the search broke the accuracy."""
+    if known.sensitive is not None or known.question.data.calibrate_rows == 0:
+        return False
+    last = known.trials[-1].steps
+    return last[-1].pass_id in ("int8_dynamic", "weight_only") and known.breaks(last) is not None
+
+
 def expected_s(known: Knowledge, steps: Steps) -> float:
     """Return how long a candidate will take, by how long its passes and measurements took before."""
     made = {key_of(trial.steps[: index + 1]) for trial in known.trials for index in range(len(trial.pass_s))}
