@@ -154,6 +154,23 @@ async def test_a_program_becomes_a_version_with_its_proof_and_is_measured(bench:
     assert evaluation.result.variants[0].metric.value > 0.9
     assert evaluation.result.hardware.processor_count > 0
     await _facts_were_told(bench.bus, name)
+    await _is_cancelled_at_once(bench)
+
+
+async def _is_cancelled_at_once(bench: Bench) -> None:
+    """A conversion whose child is at work ends within two seconds, and no Version comes of it."""
+    name = await bench.calls.converting("cancelled")
+    watching = bench.calls.stub.WatchJob(pb.WatchJobRequest(name=name), timeout=30)
+    async for response in watching:
+        if response.job.step.startswith("reading"):
+            break
+    async with asyncio.timeout(2.0):
+        await bench.calls.stub.CancelJob(pb.CancelJobRequest(name=name))
+        states = await bench.calls.states(name)
+    assert states[-1].state == State.STATE_CANCELLED
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await bench.registry.GetModel(registry_pb2.GetModelRequest(name="models/cancelled"))
+    assert refused.value.code() == grpc.StatusCode.NOT_FOUND
 
 
 async def _facts_were_told(bus: Bus, name: str) -> None:
