@@ -100,10 +100,10 @@ class ChildProcesses:
     def _answer(self, folder: Path, ending: Ending, subject: str, limits: WorkLimits) -> dict[str, Any]:
         told = None
         if ending.verdict is None and ending.status == 0:
-            result = messages.read(folder / messages.RESULT, self._settings.answer_bytes_max)
-            if result is not None:
-                return result
             told = messages.to_error(messages.read(folder / messages.ERROR, MESSAGE_BYTES_MAX) or {})
+            result = messages.read(folder / messages.RESULT, self._settings.answer_bytes_max)
+            if told is None and result is not None:
+                return result
         if told is None or told.reason == ServemeshError.reason:
             _log.warning(
                 names.CHILD_ENDED_BADLY,

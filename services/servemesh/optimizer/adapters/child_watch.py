@@ -81,7 +81,7 @@ class ChildWatch:
                 os.write(self._waker, b".")
 
     def run(self) -> Ending:
-        """Start the child and return how it ended; nothing of its group runs any more then."""
+        """Start the child and return how it ended; what is left of its group has been killed then."""
         wake, waker = os.pipe()
         with self._waking:
             self._waker = waker
