@@ -13,6 +13,7 @@ from typing import Any
 from servemesh.optimizer.domain.results import ConversionResult, ParityReport
 from servemesh.optimizer.domain.specs import ConversionSpec, JobSpec
 from servemesh.optimizer.domain.work import WorkLimits
+from servemesh.optimizer.service.model_files import WEIGHTS
 from servemesh.optimizer.service.ports import (
     ChildTasks,
     Datasets,
@@ -89,11 +90,10 @@ class Converting:
         )
 
     async def _keep(self, key: str, out: Path, answer: Mapping[str, Any]) -> dict[str, Any]:
-        """Keep every file, the model last: where it is kept, all are."""
+        """Keep every file, the model last: where it is kept, all are. Weights beside the model go with it."""
         cache = self._tools.cache
-        digests = {
-            path: await cache.put(f"{key}:{path}", out / path, {}) for path in (*answer["files"], MODEL)
-        }
+        others = [path for path in answer["files"] if path != f"{MODEL}{WEIGHTS}"]
+        digests = {path: await cache.put(f"{key}:{path}", out / path, {}) for path in (*others, MODEL)}
         kept = {**answer, "digests": digests}
         await cache.put(key, out / MODEL, kept)
         return kept
