@@ -28,7 +28,12 @@ image = keras.Input((8, 8, 1), name="image")
 hidden = keras.layers.BatchNormalization()(keras.layers.Conv2D(4, 3, activation="relu")(image))
 flat = keras.layers.Flatten()(keras.layers.MaxPooling2D()(hidden))
 model = keras.Model(image, keras.layers.Dense(10, activation="softmax", name="digit")(flat))
-if sys.argv[1].endswith(".keras"):
+if "sequence" in sys.argv:
+    keras.Sequential([keras.Input((4,), name="row"), keras.layers.Dense(2, name="sum")]).save(sys.argv[1])
+elif "pair" in sys.argv:
+    left, right = keras.Input((4,), name="left"), keras.Input((4,), name="right")
+    keras.Model({"left": left, "right": right}, {"sum": left + right, "less": left - 2 * right}).save(sys.argv[1])
+elif sys.argv[1].endswith(".keras"):
     model.save(sys.argv[1])
 else:
     spec = tf.TensorSpec((None, 8, 8, 1), tf.float32, name="image")
@@ -62,6 +67,25 @@ def test_a_network_of_tensorflow_converts(tmp_path, name, expected):
     assert result["parity"]["argmax_agreement"] == 1.0
     assert shapes_of(tmp_path)["image"] == ["batch", 8, 8, 1]
     assert outputs_of(tmp_path, image=np.zeros((3, 8, 8, 1), np.float32))["digit"].shape == (3, 10)
+
+
+@needs_tensorflow
+@pytest.mark.timeout(1_800)
+def test_a_sequence_of_layers_converts(tmp_path):
+    build(source_of(tmp_path) / "net.keras", "sequence")
+    converted(tmp_path)
+    assert shapes_of(tmp_path) == {"row": ["batch", 4], "sum": ["batch", 2]}
+
+
+@needs_tensorflow
+@pytest.mark.timeout(1_800)
+def test_inputs_and_outputs_keep_their_names(tmp_path):
+    build(source_of(tmp_path) / "net.keras", "pair")
+    converted(tmp_path)
+    rows = np.arange(4, dtype=np.float32)[None]
+    made = outputs_of(tmp_path, left=rows, right=3 * rows)
+    np.testing.assert_array_equal(made["sum"], 4 * rows)
+    np.testing.assert_array_equal(made["less"], -5 * rows)
 
 
 @needs_tensorflow

@@ -15,7 +15,7 @@ NESTING_MAX = 200
 _MODULES = re.compile(
     r"keras(\.(layers|activations|initializers|regularizers|constraints|models|dtype_policies|quantizers)"
     r"|\.src\.(layers|activations|initializers|regularizers|constraints|models|dtype_policies|quantizers)(\.\w+)*"
-    r"|\.src\.models\.(functional|sequential|model))?",
+    r"|\.src\.models\.(functional|sequential|model)|\.src\.ops\.(numpy|nn|math|linalg|image|core))?",
     re.ASCII,
 )
 # Layers that run code which is in the archive or is found through it.

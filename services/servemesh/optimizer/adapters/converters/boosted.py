@@ -18,7 +18,7 @@ def write(model: Any, target: Path) -> tuple[str, ...]:
     """Write the ONNX model and return the names of its outputs, which are given here."""
     names = CLASSIFIER_OUTPUTS if len(model.graph.output) == 2 else REGRESSOR_OUTPUTS
     naming.rename(model, [INPUT], names)
-    model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = naming.BATCH
+    naming.name_rows(model)
     target.write_bytes(model.SerializeToString())
     return names
 

@@ -6,6 +6,7 @@ Reads request.json in FOLDER and writes result.json there; tensors travel as .np
 import json
 import os
 import sys
+import traceback
 from importlib import metadata
 from pathlib import Path
 
@@ -32,6 +33,9 @@ def main(folder):
         result = ACTIONS[request["action"]](request, folder)
     except Refused as refusal:
         result = {"refused": {"reason": refusal.reason, "message": str(refusal), "field": refusal.field}}
+    except Exception as error:  # noqa: BLE001 - nothing else runs here but what the user gave
+        traceback.print_exc()
+        result = {"refused": {"reason": "CONVERSION_FAILED", "message": str(error), "field": ""}}
     (folder / "result.json").write_text(json.dumps(result))
 
 
@@ -91,26 +95,30 @@ def _keras(source):
         model = keras.saving.load_model(source, compile=False, safe_mode=True)
     except Exception as error:
         raise Refused("SOURCE_UNREADABLE", str(error)) from error
+    if not getattr(model, "inputs", None):
+        raise Refused(
+            "SOURCE_UNSUPPORTED",
+            f"model {model.name!r} does not know its inputs: call it once before it is saved",
+        )
     specs = {
         tensor.name: tf.TensorSpec(tensor.shape, tensor.dtype, name=tensor.name) for tensor in model.inputs
     }
-    single = len(specs) == 1
+    structure = getattr(model, "input", None)  # a Sequential model has none until it is called
 
     @tf.function(input_signature=list(specs.values()))
     def function(*tensors):
-        # By structure where the model's inputs are named or several, alone where there is one.
-        given = tensors[0] if single else tf.nest.pack_sequence_as(model.input, list(tensors))
+        given = tensors[0] if structure is None else tf.nest.pack_sequence_as(structure, list(tensors))
         return tf.nest.flatten(model(given, training=False))
 
     return function, specs, _keras_outputs(model)
 
 
 def _keras_outputs(model):
-    names = [tensor.name for tensor in model.outputs]
-    if isinstance(model.output, dict):
-        names = list(model.output)
-    elif len(getattr(model, "output_names", ())) == len(names):
-        names = list(model.output_names)
+    """Keys where the model returns a dict, else the names of the layers that give its outputs."""
+    structure = getattr(model, "output", None)
+    names = sorted(structure) if isinstance(structure, dict) else [
+        tensor._keras_history.operation.name for tensor in model.outputs
+    ]  # fmt: skip
     return names if len(set(names)) == len(names) else [f"output_{i}" for i in range(len(names))]
 
 

@@ -33,6 +33,14 @@ def name_batch(model: Any) -> None:
         name_size(model, old, BATCH)
 
 
+def name_rows(model: Any) -> None:
+    """Call every free first axis of inputs and outputs BATCH, where converters give each a name of its own."""
+    for value in (*model.graph.input, *model.graph.output):
+        sizes = value.type.tensor_type.shape.dim
+        if len(sizes) and not sizes[0].HasField("dim_value"):
+            sizes[0].dim_param = BATCH
+
+
 def name_size(model: Any, old: str, new: str) -> None:
     """Call the free size `old` by another name."""
     for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):

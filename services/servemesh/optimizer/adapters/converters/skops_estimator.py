@@ -14,7 +14,7 @@ import skops.io
 from skl2onnx.common.data_types import FloatTensorType
 
 from servemesh.errors import InvalidError
-from servemesh.optimizer.adapters.converters import archives, faults
+from servemesh.optimizer.adapters.converters import archives, faults, naming
 from servemesh.optimizer.adapters.converters.converted import (
     Array,
     Converted,
@@ -64,7 +64,7 @@ def convert(task: Task) -> Converted:
         model = _onnx(estimator, width, task.opset)
     except Exception as error:  # skl2onnx raises whatever its shape calculators meet
         raise faults.unsupported(error, "scikit-learn", ADVICE) from error
-    model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "batch"
+    naming.name_rows(model)
     task.target.write_bytes(model.SerializeToString())
     ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in model.graph.output}
     return Converted(

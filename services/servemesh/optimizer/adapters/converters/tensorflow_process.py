@@ -32,9 +32,7 @@ def convert(task: Task, kind: str) -> Converted:
     answer = _asked(python, {**order, "action": "convert"}, task.folder)
     model = onnx.load(task.folder / "model.onnx")
     naming.rename(model, answer["inputs"], answer["outputs"])
-    for value in model.graph.input:
-        if len(sizes := value.type.tensor_type.shape.dim) and not sizes[0].HasField("dim_value"):
-            sizes[0].dim_param = naming.BATCH
+    naming.name_rows(model)
     onnx.save(model, task.target)
 
     def reference(batches: Sequence[Inputs]) -> Iterable[dict[str, Array]]:
