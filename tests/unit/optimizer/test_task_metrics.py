@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn import metrics
 
 from servemesh.errors import InvalidError
-from servemesh.optimizer.domain import edits, task_metrics
+from servemesh.optimizer.domain import edits, scores, task_metrics
 
 RANDOM = np.random.default_rng(0)
 LABELS = RANDOM.integers(0, 5, 200)
@@ -19,13 +19,29 @@ SCORES = RANDOM.normal(size=(200, 5)).astype(np.float32) + 1.5 * np.eye(5, dtype
 def value(name: str, output: np.ndarray, target: np.ndarray, **details: int) -> float:
     metric = task_metrics.named(name, **details)
     halves = [metric.seen(output[part], target[part]) for part in (slice(0, 1), slice(1, None))]
-    return task_metrics.measured(metric, [np.concatenate(halves)], seed=0)[0].metric.value
+    return scores.measured(metric, [np.concatenate(halves)], seed=0)[0].metric.value
 
 
 def test_accuracy_and_f1_are_those_of_scikit_learn():
     chosen = SCORES.argmax(axis=1)
     assert value("accuracy", SCORES, LABELS) == metrics.accuracy_score(LABELS, chosen)
     assert value("f1", SCORES, LABELS) == pytest.approx(metrics.f1_score(LABELS, chosen, average="macro"))
+
+
+def test_f1_leaves_out_places_without_a_label_and_counts_classes_that_are_never_right():
+    chosen = np.array([[0, 1, 7], [2, 2, 0]])
+    right = np.array([[0, 1, -100], [1, 2, 1]])
+    assert value("f1", chosen, right) == pytest.approx(
+        metrics.f1_score([0, 1, 1, 2, 1], [0, 1, 2, 2, 0], average="macro")
+    )
+
+
+def test_f1_of_many_classes_is_that_of_scikit_learn():
+    right = RANDOM.integers(0, 300, 2_000)
+    chosen = np.where(RANDOM.random(2_000) < 0.9, right, RANDOM.integers(0, 300, 2_000))
+    assert value("f1", chosen, right) == pytest.approx(
+        metrics.f1_score(right, chosen, average="macro"), abs=1e-5
+    )
 
 
 def test_top_k_is_that_of_scikit_learn():
@@ -103,14 +119,14 @@ def test_the_loss_is_paired_and_counts_up_where_a_model_is_worse():
     worse = SCORES.copy()
     worse[:4] = -worse[:4]
     seen = [metric.seen(scores, LABELS) for scores in (SCORES, SCORES, worse)]
-    same, again, lost = task_metrics.measured(metric, seen, seed=0)
+    same, again, lost = scores.measured(metric, seen, seed=0)
     assert same.loss == again.loss
     assert (again.loss.low, again.loss.value, again.loss.high) == (0, 0, 0)
     assert lost.loss.value == pytest.approx(same.metric.value - lost.metric.value)
     assert lost.loss.high - lost.loss.low < (same.metric.high - same.metric.low) / 2
     squared = task_metrics.named("mse")
     target = np.zeros((50, 1))
-    found = task_metrics.measured(squared, [squared.seen(target + error, target) for error in (1, 2)], seed=0)
+    found = scores.measured(squared, [squared.seen(target + error, target) for error in (1, 2)], seed=0)
     assert found[1].loss.value == 3
 
 

@@ -34,21 +34,24 @@ def of_ratio(before: Array, after: Array, *, seed: int) -> Interval:
     return of_median(np.asarray(before, np.float64) / np.asarray(after, np.float64), seed=seed)
 
 
-def of_statistic(contributions: Array, statistic: Callable[[Array], Array], *, seed: int) -> Interval:
-    """Return `statistic` of the summed contributions [rows, k], with its interval over resampled rows.
+def of_statistic(
+    rows: Array, contributions: Callable[[Array], Array], statistic: Callable[[Array], Array], *, seed: int
+) -> Interval:
+    """Return `statistic` of what all `rows` [rows, m] contribute, with its interval over resampled rows.
 
-    `statistic` takes sums [..., k] and gives [...]. Rows that contribute the same are drawn together, which changes
-    nothing but the time it takes.
+    `contributions` gives [n, k] for some of the rows, and `statistic` takes sums of them, [..., k], and gives [...].
+    Rows that are the same are drawn together, which changes nothing but the time and the memory it takes.
     """
-    patterns, counts = np.unique(np.asarray(contributions, np.float64), axis=0, return_counts=True)
+    kinds, counts = np.unique(rows, axis=0, return_counts=True)
+    contributed = contributions(kinds)
     total = int(counts.sum())
     random = np.random.default_rng(seed)
-    at_once = max(1, _CELLS_MAX // len(counts))
-    values = [
-        statistic(random.multinomial(total, counts / total, size=min(at_once, RESAMPLES - begin)) @ patterns)
-        for begin in range(0, RESAMPLES, at_once)
-    ]
-    return _interval(float(statistic(counts @ patterns)), np.concatenate(values))
+    at_once = max(1, _CELLS_MAX // max(contributed.shape))
+    values = []
+    for begin in range(0, RESAMPLES, at_once):
+        drawn = random.multinomial(total, counts / total, size=min(at_once, RESAMPLES - begin))
+        values.append(statistic(drawn.astype(contributed.dtype) @ contributed))
+    return _interval(float(statistic(counts.astype(contributed.dtype) @ contributed)), np.concatenate(values))
 
 
 def _interval(value: float, resampled: Array) -> Interval:

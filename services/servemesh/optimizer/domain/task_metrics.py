@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
 from servemesh.errors import InvalidError
-from servemesh.optimizer.domain import edits, intervals, predictions
+from servemesh.optimizer.domain import edits, predictions
 from servemesh.optimizer.domain.parity import has_scores
-from servemesh.optimizer.domain.results import Interval
 
 Array = np.ndarray[Any, Any]
 
@@ -21,50 +19,21 @@ TOP_K_DEFAULT = 5
 
 
 class Metric(Protocol):
-    """A metric in three steps, so that batches, models and resampled rows all go through the same arithmetic."""
+    """A metric in four steps, so that batches, models and resampled rows all go through the same arithmetic."""
 
     higher_is_better: bool
 
     def seen(self, output: Array, target: Array) -> Array:
         """Return what one batch of rows says, one entry of the first axis per row."""
 
-    def contributions(self, seen: Sequence[Array]) -> list[Array]:
-        """Return for each model what its rows contribute, [rows, k], so that sums over rows give the metric."""
+    def rows(self, seen: Sequence[Array]) -> list[Array]:
+        """Return for each model what is to be resampled, [rows, m], once everything of all models has been seen."""
+
+    def contributions(self, rows: Array) -> Array:
+        """Return what rows contribute, [rows, k]: the metric is a function of the sums."""
 
     def value(self, sums: Array) -> Array:
         """Return the metric of sums [..., k]."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """A metric on one model's rows; `loss` is how much worse it is than the first model's, on the same rows."""
-
-    metric: Interval
-    loss: Interval
-
-
-def measured(metric: Metric, seen: Sequence[Array], *, seed: int) -> list[Measured]:
-    """Return the metric of each model and its loss against the first, from what `metric.seen` gave for all rows."""
-    contributions = metric.contributions(seen)
-    first = contributions[0]
-    return [
-        Measured(
-            metric=intervals.of_statistic(each, metric.value, seed=seed),
-            loss=_loss(metric, first, each, seed),
-        )
-        for each in contributions
-    ]
-
-
-def _loss(metric: Metric, baseline: Array, variant: Array, seed: int) -> Interval:
-    sign = 1 if metric.higher_is_better else -1
-    width = baseline.shape[1]
-
-    def loss(sums: Array) -> Array:
-        lost: Array = sign * (metric.value(sums[..., :width]) - metric.value(sums[..., width:]))
-        return lost
-
-    return intervals.of_statistic(np.concatenate([baseline, variant], axis=1), loss, seed=seed)
 
 
 def named(name: str, *, top_k: int = 0, output: str = "") -> Metric:
@@ -90,12 +59,15 @@ def named(name: str, *, top_k: int = 0, output: str = "") -> Metric:
 
 
 class _Mean:
-    """A metric that is a sum over rows by another: contributions are [rows, 2]."""
+    """A metric that is one sum over rows by another: rows are [rows, 2]."""
 
     higher_is_better = True
 
-    def contributions(self, seen: Sequence[Array]) -> list[Array]:
+    def rows(self, seen: Sequence[Array]) -> list[Array]:
         return list(seen)
+
+    def contributions(self, rows: Array) -> Array:
+        return rows
 
     def value(self, sums: Array) -> Array:
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -132,14 +104,32 @@ class MacroF1:
 
     higher_is_better = True
 
+    def __init__(self) -> None:
+        self._class_count = 0
+
     def seen(self, output: Array, target: Array) -> Array:
         chosen, right = predictions.paired(output, target)
         return np.stack([_by_row(chosen), _by_row(right)], axis=-1)  # [rows, places, 2]
 
-    def contributions(self, seen: Sequence[Array]) -> list[Array]:
+    def rows(self, seen: Sequence[Array]) -> list[Array]:
+        """Return the numbers of the classes: chosen in the first half of a row, right in the second; -1 is none."""
         classes = np.unique(np.concatenate([np.unique(each) for each in seen]))
         classes = classes[predictions.labelled(classes)]
-        return [self._counts(each, classes) for each in seen]
+        self._class_count = len(classes)
+        return [np.concatenate(_numbered(each, classes), axis=1) for each in seen]
+
+    def contributions(self, rows: Array) -> Array:
+        chosen, right = np.split(rows, 2, axis=1)
+        shape = (len(rows), self._class_count)
+        counts = [np.zeros(shape, np.float32) for _ in range(3)]  # right, wrongly chosen, missed
+        numbers = np.broadcast_to(np.arange(len(rows))[:, np.newaxis], chosen.shape)
+        for count, of, counted in (
+            (counts[0], right, (chosen == right) & (right >= 0)),
+            (counts[1], chosen, (chosen != right) & (right >= 0) & (chosen >= 0)),
+            (counts[2], right, (chosen != right) & (right >= 0)),
+        ):
+            np.add.at(count, (numbers[counted], of[counted]), 1)
+        return np.concatenate(counts, axis=1)
 
     def value(self, sums: Array) -> Array:
         right, chosen, missed = np.split(sums, 3, axis=-1)
@@ -149,13 +139,11 @@ class MacroF1:
             mean: Array = np.asarray(scores.sum(axis=-1) / (occurring > 0).sum(axis=-1))
         return mean
 
-    def _counts(self, seen: Array, classes: Array) -> Array:
-        chosen, right = seen[..., 0], seen[..., 1]
-        labelled = np.isin(right, classes)[..., np.newaxis]
-        of_chosen = (chosen[..., np.newaxis] == classes) & labelled
-        of_right = right[..., np.newaxis] == classes
-        counts = [of_chosen & of_right, of_chosen & ~of_right, of_right & ~of_chosen]
-        return np.concatenate([each.sum(axis=1, dtype=np.float32) for each in counts], axis=-1)
+
+def _numbered(seen: Array, classes: Array) -> tuple[Array, Array]:
+    places = np.searchsorted(classes, seen)
+    numbers = np.where(np.isin(seen, classes), places, -1)
+    return numbers[..., 0], numbers[..., 1]
 
 
 class MeanSquaredError(_Mean):
@@ -203,7 +191,7 @@ class Agreement(_Mean):
         errors = np.abs(ours - theirs).mean(axis=1)
         return np.stack([errors, np.abs(theirs).max(axis=1)], axis=-1)
 
-    def contributions(self, seen: Sequence[Array]) -> list[Array]:
+    def rows(self, seen: Sequence[Array]) -> list[Array]:
         """Errors of numbers become relative to the largest number of the original over all rows."""
         return [_valued(_agreement(each)) for each in seen] if self._kind == "numbers" else list(seen)
 

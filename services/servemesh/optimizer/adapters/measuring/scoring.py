@@ -12,11 +12,11 @@ import numpy as np
 from servemesh.optimizer.adapters.datasets.column_files import StoredColumn
 from servemesh.optimizer.adapters.datasets.rows import Rows
 from servemesh.optimizer.adapters.measuring.probe_process import ProbeProcess
-from servemesh.optimizer.domain import measuring, task_metrics
+from servemesh.optimizer.domain import measuring, scores, task_metrics
 from servemesh.optimizer.domain.datasets import Column
 from servemesh.optimizer.domain.specs import MeasurementPlan
 from servemesh.optimizer.domain.splits import Split
-from servemesh.optimizer.domain.task_metrics import Measured, Metric
+from servemesh.optimizer.domain.task_metrics import Metric
 
 Array = np.ndarray[Any, Any]
 
@@ -30,7 +30,7 @@ class Scored:
 
     metric_name: str
     row_count: int
-    by_model: Mapping[str, Measured]
+    by_model: Mapping[str, scores.Measured]
 
 
 def scored(
@@ -64,7 +64,7 @@ def scored(
         else:
             targets = rows.column(label.name, Split.EVALUATE, _BLOCK_ROWS)
         seen.append(_seen(metric, _blocks(stored, row_count), targets))
-    found = task_metrics.measured(metric, seen, seed=seed)
+    found = scores.measured(metric, seen, seed=seed)
     return Scored(metric_name=name, row_count=row_count, by_model=dict(zip(outputs, found, strict=True)))
 
 
