@@ -30,6 +30,8 @@ def apply(source: Path, target: Path, parameters: Fp16Parameters, context: PassC
             raise _nothing(seen)
         models.write(model, target, models.read(source))
         return [f"{stored} of {seen} weights are stored as float16; computation stays in float32.", *notes]
+    if not models.weights(model):
+        raise _nothing(0)
     before = _halves(model)
     excluded = [*float16.DEFAULT_OP_BLOCK_LIST, *parameters.op_types_excluded]
     like = models.read(source)
