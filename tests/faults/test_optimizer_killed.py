@@ -21,14 +21,15 @@ from servemesh.events.nats_bus import NatsBus
 from servemesh.events.settings import BusSettings
 from servemesh.registry.settings import Settings as RegistrySettings
 from servemesh.rpc import client
+from tests.harness.faults import SEED, lasting
 from tests.harness.nats_server import NatsServer
-from tests.harness.optimizer_calls import OptimizerCalls
+from tests.harness.optimizer_calls import OptimizerCalls, a_program
 from tests.harness.processes import Child, accepts, free_ports
 from tests.harness.seaweed import SeaweedServer
 from tests.harness.served import served
 
-SEED = 20_261_121
-KILLS = 4
+KILLS = int(lasting(2, 8))
+JOBS = int(lasting(2, 6))
 BUCKET = "killed-optimizer"
 State = pb.Job.State
 
@@ -108,23 +109,26 @@ async def world(
 
 
 @pytest.mark.timeout(180)
-async def test_a_job_goes_on_after_each_kill_and_commits_once(world: World) -> None:
+async def test_jobs_go_on_after_each_kill_and_commit_once(world: World) -> None:
     chance = random.Random(SEED)
     optimizer = world.optimizer("optimizer")
     try:
         await asyncio.to_thread(optimizer.serve)
         async with client.channel(optimizer.address) as channel:
-            name = await OptimizerCalls(channel).converting("killed")
-        for _ in range(KILLS):
-            if await _has_ended(optimizer.address, name, after_s=chance.uniform(0.2, 3.0)):
-                break
-            optimizer.kill()
-            await asyncio.to_thread(optimizer.serve)
-        async with client.channel(optimizer.address) as channel:
-            job = (await OptimizerCalls(channel).states(name))[-1]
-        assert job.state == State.STATE_SUCCEEDED, job
-        assert job.epoch > 1, "it was killed at least once"
+            name = await OptimizerCalls(channel).converting("killed", a_program())
+        assert (await _done_under_kills(optimizer, name, chance)).epoch > 1
         assert await world.versions("killed") == 1
+        wish = pb.Optimization(
+            source_version="models/killed/versions/1",
+            steps=[a_step("simplify"), a_step("int8_dynamic")],
+            gate=pb.Gate(metric_loss_max=1.0),
+            measurement=pb.MeasurementPlan(batch_sizes=[1], rounds=5),
+        )
+        async with client.channel(optimizer.address) as channel:
+            request = pb.CreateOptimizationRequest(optimization=wish)
+            made = await OptimizerCalls(channel).stub.CreateOptimization(request)
+        assert (await _done_under_kills(optimizer, made.optimization.name, chance)).epoch > 1
+        assert await world.versions("killed") == 2
     finally:
         optimizer.stop()
 
@@ -133,19 +137,40 @@ async def test_a_job_goes_on_after_each_kill_and_commits_once(world: World) -> N
 async def test_two_optimizers_do_each_job_once(world: World) -> None:
     optimizers = [world.optimizer("one"), world.optimizer("two")]
     try:
-        await asyncio.to_thread(optimizers[0].serve)
-        await asyncio.to_thread(optimizers[1].serve)
+        async with asyncio.TaskGroup() as group:
+            for optimizer in optimizers:
+                group.create_task(asyncio.to_thread(optimizer.serve))
         names = []
-        for number in range(3):
+        for number in range(JOBS):
             async with client.channel(optimizers[number % 2].address) as channel:
-                names.append(await OptimizerCalls(channel).converting(f"shared-{number}"))
+                names.append(await OptimizerCalls(channel).converting(f"shared-{number}", a_program()))
         async with client.channel(optimizers[0].address) as channel:
             jobs = [(await OptimizerCalls(channel).states(name))[-1] for name in names]
-        assert [(job.state, job.epoch) for job in jobs] == [(State.STATE_SUCCEEDED, 1)] * 3
-        assert [await world.versions(f"shared-{number}") for number in range(3)] == [1, 1, 1]
+        assert [(job.state, job.epoch) for job in jobs] == [(State.STATE_SUCCEEDED, 1)] * JOBS
+        assert [await world.versions(f"shared-{number}") for number in range(JOBS)] == [1] * JOBS
     finally:
         for optimizer in optimizers:
             optimizer.stop()
+
+
+async def _done_under_kills(optimizer: OptimizerProcess, name: str, chance: random.Random) -> pb.Job:
+    """Kill the optimizer at random moments of its job, each time start it again, and return the job at its end."""
+    for _ in range(KILLS):
+        if await _has_ended(optimizer.address, name, after_s=chance.uniform(0.3, 2.5)):
+            break
+        optimizer.kill()
+        await asyncio.to_thread(optimizer.serve)
+    async with client.channel(optimizer.address) as channel:
+        job = (await OptimizerCalls(channel).states(name))[-1]
+    assert job.state == State.STATE_SUCCEEDED, job
+    return job
+
+
+def a_step(name: str) -> pb.PassStep:
+    """A step with the defaults of its pass."""
+    step = pb.PassStep()
+    setattr(step, "pass", name)  # a word of Python
+    return step
 
 
 async def _has_ended(address: str, name: str, *, after_s: float) -> bool:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import AsyncIterator, Mapping
 from functools import cache
 
 import grpc
 import numpy as np
 import skops.io
-from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier
 
 from servemesh.api.optimizer.v1 import optimizer_pb2 as pb
 from servemesh.api.optimizer.v1 import optimizer_pb2_grpc as pb_grpc
@@ -30,9 +31,11 @@ def labels() -> np.ndarray[tuple[int], np.dtype[np.int64]]:
 
 
 @cache
-def a_program() -> bytes:
-    """A logistic regression, as skops saves it: in other bytes each time."""
-    return skops.io.dumps(LogisticRegression().fit(inputs(), labels()))
+def a_program(seed: int = 0) -> bytes:
+    """A small neural network, as skops saves it: in other bytes each time."""
+    network = MLPClassifier(hidden_layer_sizes=(256, 256), max_iter=30, random_state=seed)
+    with warnings.catch_warnings(action="ignore"):  # it has not converged, and needs not
+        return skops.io.dumps(network.fit(inputs(), labels()))
 
 
 def some_data() -> bytes:
@@ -60,9 +63,9 @@ class OptimizerCalls:
         request = pb.CreateDatasetRequest(dataset_id=name, dataset=wish)
         return (await self.stub.CreateDataset(request, timeout=CALL_TIMEOUT_S)).dataset
 
-    async def converting(self, model: str, *, request_id: str = "") -> str:
-        """Ask that `a_program` be converted, and return the job's name."""
-        source = await self.uploaded({"model.skops": a_program()})
+    async def converting(self, model: str, program: bytes, *, request_id: str = "") -> str:
+        """Ask that a scikit-learn program be converted, and return the job's name."""
+        source = await self.uploaded({"model.skops": program})
         wish = pb.Conversion(source=source, model=f"models/{model}")
         request = pb.CreateConversionRequest(conversion=wish, request_id=request_id)
         return (await self.stub.CreateConversion(request, timeout=CALL_TIMEOUT_S)).conversion.name

@@ -34,7 +34,7 @@ from servemesh.optimizer.settings import Settings as OptimizerSettings
 from servemesh.registry.settings import Settings as RegistrySettings
 from servemesh.rpc import client
 from tests.harness.nats_server import NatsServer
-from tests.harness.optimizer_calls import OptimizerCalls, upload
+from tests.harness.optimizer_calls import OptimizerCalls, a_program, upload
 from tests.harness.seaweed import SeaweedServer
 from tests.harness.served import served
 
@@ -127,7 +127,7 @@ async def test_a_program_becomes_a_version_with_its_proof_and_is_measured(bench:
     assert (dataset.format, dataset.row_count) == (pb.DATASET_FORMAT_NPZ, 200)
     assert [(column.name, column.label) for column in dataset.columns] == [("input", False), ("label", True)]
 
-    name = await bench.calls.converting("points")
+    name = await bench.calls.converting("points", a_program())
     states = await bench.calls.states(name)
     assert states[-1].state == State.STATE_SUCCEEDED, (states[-1].error, await bench.calls.log(name))
     found = await bench.calls.stub.GetConversion(pb.GetConversionRequest(name=name))
@@ -159,7 +159,7 @@ async def test_a_program_becomes_a_version_with_its_proof_and_is_measured(bench:
 
 async def _is_cancelled_at_once(bench: Bench) -> None:
     """A conversion whose child is at work ends within two seconds, and no Version comes of it."""
-    name = await bench.calls.converting("cancelled")
+    name = await bench.calls.converting("cancelled", a_program(seed=1))  # never converted before
     watching = bench.calls.stub.WatchJob(pb.WatchJobRequest(name=name), timeout=30)
     async for response in watching:
         if response.job.step.startswith("reading"):
@@ -189,7 +189,7 @@ async def _facts_were_told(bus: Bus, name: str) -> None:
 
 async def test_a_cancelled_job_stops_at_once(tmp_path: Path) -> None:
     async with stuck_bench(tmp_path) as calls:
-        name = await calls.converting("m")
+        name = await calls.converting("m", a_program())
         watching = calls.stub.WatchJob(pb.WatchJobRequest(name=name), timeout=20)
         async for response in watching:
             if response.job.step:
@@ -206,7 +206,7 @@ async def test_a_cancelled_job_stops_at_once(tmp_path: Path) -> None:
 
 async def test_a_job_is_out_of_time_after_its_limit(tmp_path: Path) -> None:
     async with stuck_bench(tmp_path, job_time_s_max=0.5) as calls:
-        states = await calls.states(await calls.converting("m"), timeout_s=10)
+        states = await calls.states(await calls.converting("m", a_program()), timeout_s=10)
         assert states[-1].state == State.STATE_FAILED
         assert states[-1].error.reason == "TIME_EXCEEDED"
 
@@ -214,10 +214,10 @@ async def test_a_job_is_out_of_time_after_its_limit(tmp_path: Path) -> None:
 async def test_a_repeated_request_makes_no_second_job(tmp_path: Path) -> None:
     async with stuck_bench(tmp_path) as calls:
         request_id = str(uuid.uuid4())
-        first = await calls.converting("m", request_id=request_id)
-        assert await calls.converting("m", request_id=request_id) == first
+        first = await calls.converting("m", a_program(), request_id=request_id)
+        assert await calls.converting("m", a_program(), request_id=request_id) == first
         with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await calls.converting("other", request_id=request_id)
+            await calls.converting("other", a_program(), request_id=request_id)
         assert refused.value.code() == grpc.StatusCode.FAILED_PRECONDITION
         listed = await calls.stub.ListConversions(pb.ListConversionsRequest())
         assert [conversion.name for conversion in listed.conversions] == [first]

@@ -177,6 +177,9 @@ ADMISSION_CRASHED = "admission.crashed"  # with status and detail
 UPLOADS_SWEEP_FAILED = "uploads.sweep_failed"  # with reason
 
 # --- optimizer -------------------------------------------------------------------------------------
+OPTIMIZER_JOBS_OPEN = _metric(
+    "servemesh.optimizer.jobs.open", "Jobs of all optimizers that have not ended, by their database."
+)
 OPTIMIZER_JOBS_RUNNING = _metric("servemesh.optimizer.jobs.running", "Jobs that this optimizer works on.")
 OPTIMIZER_JOBS_ENDED = _metric("servemesh.optimizer.jobs.ended", "Jobs that ended here.", "kind", "state")
 OPTIMIZER_JOB_DURATION = _metric(

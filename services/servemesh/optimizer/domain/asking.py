@@ -26,7 +26,6 @@ class Bounds:
     jobs_open_max: int = 1_000
     datasets_max: int = 1_000
     watchers_max: int = 256
-    log_lines_max: int = 10_000
 
 
 def checked_limits(asked: JobLimits, most: JobLimits, field: str) -> JobLimits:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import uuid
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, suppress
@@ -59,6 +60,7 @@ class Workbench:
         self._holder = holder
         self._settings = settings
         self._running: set[str] = set()
+        self._measured_at_s = -math.inf
 
     async def run(self) -> None:
         """Take and do jobs until cancelled; what is under way then is given back."""
@@ -67,6 +69,7 @@ class Workbench:
             while True:
                 seen = self._changes.count
                 try:
+                    await self._measure()
                     async with aclosing(self._take()) as found:
                         async for taken in found:
                             self._running.add(taken.name)
@@ -74,6 +77,15 @@ class Workbench:
                 except (UnavailableError, StaleError) as error:
                     log.warning(telemetry.STORE_WAITING, extra={"reason": error.reason})
                 await self._changes.wait(seen, timeout_s=self._settings.poll_s)
+
+    async def _measure(self) -> None:
+        """Show how many jobs have not ended, whoever works on them."""
+        now_s = self._clock.monotonic_s()
+        if now_s - self._measured_at_s < self._settings.poll_s:
+            return
+        async with self._store.reading() as tx:
+            metrics.gauge(telemetry.OPTIMIZER_JOBS_OPEN).set(await tx.jobs.count_open())
+        self._measured_at_s = now_s
 
     async def _take(self) -> AsyncGenerator[JobRecord]:
         """Take what is due, as far as there is room."""
