@@ -95,13 +95,15 @@ def distilled(folder: Path, teacher: Path, rows: Rows, seeds: tuple[int, ...]) -
         for name, soft_share, epochs in (("accuracy", 0.9, EPOCHS), ("accuracy_alone", 0.0, 3 * EPOCHS)):
             target = folder / f"{name}-{seed}.onnx"
             parameters = DistilParameters(
-                width_kept=0.25,
+                width_kept=0.08,
+                multiple=4,
                 weights="fresh",
                 epochs=epochs,
                 patience=epochs,
                 batch_size=64,
                 soft_share=soft_share,
-                learning_rate=3e-3,
+                temperature=4.0,
+                learning_rate=5e-3,
             )
             distil.apply(teacher, target, parameters, a_context(rows, seed=seed))
             found[name] = accuracy(target, rows, "digit")

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from servemesh.optimizer.adapters.datasets import columns_file
 from servemesh.optimizer.adapters.datasets.rows import Rows, Split
 from servemesh.optimizer.adapters.passes.context import PassContext
+from servemesh.optimizer.adapters.training.graph_module import GraphModule
 from servemesh.optimizer.domain.datasets import Column
 from servemesh.optimizer.domain.splits import Shares
 
@@ -218,6 +219,14 @@ def answers(model: Path | onnx.ModelProto, inputs: Mapping[str, Array]) -> list[
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"]).run(None, dict(inputs))
+
+
+def computed(model: onnx.ModelProto, inputs: Mapping[str, Array]) -> list[Array]:
+    """Return what the trainable form of the model computes."""
+    module = GraphModule.from_model(model).eval()
+    with torch.no_grad():
+        outputs = module({name: torch.from_numpy(np.array(array)) for name, array in inputs.items()})
+    return [value.numpy() for value in outputs.values()]
 
 
 def accuracy(model: Path, rows: Rows, label: str, output: int = 0) -> float:

@@ -41,7 +41,7 @@ def effects(module: GraphModule, batches: Iterable[Mapping[str, Array]]) -> dict
         outputs = module(
             {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in batch.items()}
         )
-        _own_loss(outputs).backward()  # type: ignore[no-untyped-call]
+        _own_loss(outputs).backward()
         for name, value in weights.items():
             if value.grad is not None:
                 totals[name] += np.abs((value.grad * value).detach().numpy())

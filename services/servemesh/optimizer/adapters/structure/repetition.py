@@ -91,7 +91,10 @@ def _covered(repetition: tuple[int, int, int]) -> int:
 
 
 def _waists(model: onnx.ModelProto) -> list[str]:
-    """Return the tensors that every way from the first floating tensor to the outputs goes through, in order."""
+    """Return the tensors that every way from the data to the outputs goes through, in order.
+
+    Of what is made from inputs alone, the data is what goes through most of them: words rather than a mask.
+    """
     graph = model.graph
     outputs = {value.name for value in graph.output}
     order = [name for node in graph.node for name in node.output if name]
@@ -108,11 +111,12 @@ def _waists(model: onnx.ModelProto) -> list[str]:
     for place in reversed(range(end)):
         next_waist[place] = _common(users[order[place]] or [end], next_waist)
         depth[place] = depth[next_waist[place]] + 1
-    start = max(range(end), key=lambda place: (depth[place], -place), default=end)
+    made = set(order)
+    sources = [place_of[name] for name in order if not made & set(makers[name].input)]
+    start = max(sources, key=lambda place: depth[place], default=end)
     found = []
     while start != end:
-        if makers[order[start]].op_type not in ("Shape", "Constant"):
-            found.append(order[start])
+        found.append(order[start])
         start = next_waist[start]
     return found
 

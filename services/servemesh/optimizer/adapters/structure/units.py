@@ -27,7 +27,7 @@ class Group:
     @property
     def width(self) -> int:
         """Most indices that one unit has on an axis of a weight: 1 for channels, more for attention heads."""
-        return max(self.members[axis].shape[1] for axis in self.weights)
+        return max(int(self.members[axis].shape[1]) for axis in self.weights)
 
 
 def groups_of(model: onnx.ModelProto, coupling: Coupling) -> list[Group]:

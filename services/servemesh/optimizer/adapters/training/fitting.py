@@ -139,7 +139,7 @@ def _learn(
     for batch in batches:
         optimizer.zero_grad()
         loss = objective.loss(module(batch.inputs), batch.soft, batch.labels)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(module.parameters(), _GRADIENT_NORM_MAX)
         optimizer.step()
         schedule.step()

@@ -76,7 +76,7 @@ class GraphModule(torch.nn.Module):
 
     def constant(self, name: str) -> Tensor:
         """Return the weight or constant of that name in the graph."""
-        return getattr(self, self._key_of[name])  # type: ignore[no-any-return]
+        return getattr(self, self._key_of[name])
 
     def trained(self) -> dict[str, Tensor]:
         """Return the parameters under their names in the graph."""

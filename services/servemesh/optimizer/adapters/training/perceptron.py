@@ -85,7 +85,7 @@ class _Builder:
         self._keep("scale", np.where(spread > 1e-6, 1 / np.maximum(spread, 1e-6), 0.0))
         self._add("Sub", ["features", "mean"], "centred")
         self._add("Mul", ["centred", "scale"], "scaled")
-        return joined.shape[1]
+        return int(joined.shape[1])
 
     def layer(self, inside: int, outside: int, activation: str | None) -> int:
         """Add a dense layer; return its width."""
@@ -116,13 +116,15 @@ class _Builder:
     def _keep(self, name: str, values: Array) -> None:
         self.weights.append(numpy_helper.from_array(values.astype(np.float32), name))
 
-    def _add(self, operator: str, inputs: Sequence[str], output: str, **attributes: object) -> None:
+    def _add(self, operator: str, inputs: Sequence[str], output: str, **attributes: Any) -> None:
         self.nodes.append(helper.make_node(operator, inputs, [output], output, **attributes))
         self.last = output
 
 
 def _scores_output(teacher: onnx.ModelProto, sample: Sample) -> onnx.ValueInfoProto:
-    found = [value for value in teacher.graph.output if value.type.tensor_type.elem_type in _FLOATS]
+    found: list[onnx.ValueInfoProto] = [
+        value for value in teacher.graph.output if value.type.tensor_type.elem_type in _FLOATS
+    ]
     if len(found) != 1 or found[0].name not in sample.answers or len(teacher.graph.output) > 2:
         names = [value.name for value in teacher.graph.output]
         raise _unfit(

@@ -13,6 +13,7 @@ from servemesh.optimizer.adapters.training.operators.call import Call, Operator
 
 _CONVOLUTION = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 _TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+_PLACES_GROWING = ("pytorch_half_pixel", "align_corners")
 _PAD_MODE = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
 
 
@@ -119,29 +120,28 @@ def _pad(call: Call) -> Tensor:
 
 
 def _resize(call: Call) -> Tensor:
-    value, scales, sizes = call.tensor(), call.optional(2), call.integers(3, "sizes")
-    mode, place = (
-        call.attribute("mode", "nearest"),
-        call.attribute("coordinate_transformation_mode", "half_pixel"),
-    )
-    odd = {"antialias", "axes", "keep_aspect_ratio_policy"} & call.attributes.keys()
-    if sizes is not None and sizes[:2] == list(value.shape[:2]):
-        wanted: dict[str, Any] = {"size": sizes[2:]}
-    elif scales is not None and scales.numel() == value.ndim and bool((scales[:2] == 1).all()):
-        wanted = {"scale_factor": scales[2:].tolist(), "recompute_scale_factor": False}
-    else:
-        odd.add("rows or channels")
-    if (
-        not odd
-        and mode == "nearest"
-        and place == "asymmetric"
-        and call.attribute("nearest_mode", "") == "floor"
-    ):
+    value, mode = call.tensor(), call.attribute("mode", "nearest")
+    place = call.attribute("coordinate_transformation_mode", "half_pixel")
+    wanted, grows = _resized(call)
+    if mode == "nearest" and place == "asymmetric" and call.attribute("nearest_mode", "") == "floor":
         return F.interpolate(value, mode="nearest", **wanted)
-    if not odd and mode == "linear" and place in ("half_pixel", "pytorch_half_pixel", "align_corners"):
+    if mode == "linear" and (place == "half_pixel" or (grows and place in _PLACES_GROWING)):
         name = {1: "linear", 2: "bilinear", 3: "trilinear"}[value.ndim - 2]
         return F.interpolate(value, mode=name, align_corners=place == "align_corners", **wanted)
-    raise call.refused(f"resizes by '{mode}' with '{place}' {sorted(odd)}")
+    raise call.refused(f"resizes by '{mode}' with '{place}'")
+
+
+def _resized(call: Call) -> tuple[dict[str, Any], bool]:
+    """Return what torch is to be told of the new size, and whether no axis gets smaller."""
+    value, scales, sizes = call.tensor(), call.optional(2), call.integers(3, "sizes")
+    odd = {"antialias", "axes", "keep_aspect_ratio_policy"} & call.attributes.keys()
+    if not odd and sizes is not None and sizes[:2] == list(value.shape[:2]):
+        grows = all(size >= old for size, old in zip(sizes, value.shape, strict=True))
+        return {"size": sizes[2:]}, grows
+    if not odd and scales is not None and scales.numel() == value.ndim and bool((scales[:2] == 1).all()):
+        factors = {"scale_factor": scales[2:].tolist(), "recompute_scale_factor": False}
+        return factors, bool((scales >= 1).all())
+    raise call.refused("resizes rows or channels, or in a way of its own")
 
 
 def _einsum(call: Call) -> Tensor:

@@ -29,10 +29,12 @@ def _average_pool(call: Call) -> Tensor:
     if any(dilation != 1 for dilation in dilations):
         raise call.refused("pools with dilation")
     pool = _AVERAGE[len(kernel)]
-    ceil = bool(call.attribute("ceil_mode", 0))
+    ceil, counts_pads = bool(call.attribute("ceil_mode", 0)), bool(call.attribute("count_include_pad", 0))
+    if _is_plain(pads, kernel):
+        return pool(call.tensor(), kernel, strides, pads[: len(kernel)], ceil, counts_pads)
     value = padded(call.tensor(), pads)
     averaged = pool(value, kernel, strides, ceil_mode=ceil)
-    if not any(pads) or call.attribute("count_include_pad", 0):
+    if counts_pads:
         return averaged
     inside = padded(torch.ones_like(call.tensor()[:1, :1]), pads)
     return averaged / pool(inside, kernel, strides, ceil_mode=ceil)
@@ -40,9 +42,18 @@ def _average_pool(call: Call) -> Tensor:
 
 def _max_pool(call: Call) -> Tensor:
     kernel, strides, dilations, pads = _window(call)
-    value = padded(call.tensor(), pads, float("-inf"))
-    ceil = bool(call.attribute("ceil_mode", 0))
-    return _MAXIMUM[len(kernel)](value, kernel, strides, 0, dilations, ceil)
+    ceil, pool = bool(call.attribute("ceil_mode", 0)), _MAXIMUM[len(kernel)]
+    if _is_plain(pads, kernel):
+        return pool(call.tensor(), kernel, strides, pads[: len(kernel)], dilations, ceil)
+    return pool(padded(call.tensor(), pads, float("-inf")), kernel, strides, 0, dilations, ceil)
+
+
+def _is_plain(pads: list[int], kernel: list[int]) -> bool:
+    """Tell whether torch pads like this by itself: the same on both sides, at most half of the window."""
+    rank = len(kernel)
+    return pads[:rank] == pads[rank:] and all(
+        2 * pad <= size for pad, size in zip(pads, kernel, strict=False)
+    )
 
 
 def _global_average(call: Call) -> Tensor:

@@ -49,9 +49,9 @@ def _concat(call: Call) -> Tensor:
 def _split(call: Call) -> tuple[Tensor, ...]:
     value = call.tensor()
     axis, sizes = axis_of(call, value.ndim, 0), call.integers(1, "split")
-    if sizes is None:
-        return value.split(-(-value.shape[axis] // call.output_count), dim=axis)
-    return value.split(sizes, dim=axis)
+    even = -(-value.shape[axis] // call.output_count)
+    parts: tuple[Tensor, ...] = value.split(even if sizes is None else sizes, dim=axis)
+    return parts
 
 
 def _expand(call: Call) -> Tensor:
