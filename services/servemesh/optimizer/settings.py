@@ -107,7 +107,7 @@ class Settings(BaseSettings):
     """How often facts are looked for to publish, beside after every change."""
 
     job_time_s_max: float = Field(default=4 * 3_600, gt=0, le=30 * 86_400)
-    """Wall clock of one job: what it gets if it asks for nothing, and the most it may ask for."""
+    """Time that is worked on one job: what it gets if it asks for nothing, and the most it may ask for."""
     job_memory_bytes_max: int = Field(default=8 * _GIB, ge=256 * _MIB)
     """Memory of one child process, likewise."""
     job_threads_max: int = Field(default=2, ge=1, le=1_024)

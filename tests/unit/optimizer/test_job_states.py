@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -41,6 +41,15 @@ def test_a_beat_extends_the_lease_and_progress_never_goes_back() -> None:
     assert not job.is_due(START + timedelta(seconds=17))
     job = job.beaten(1, beat_time, RULES, progress_percent=10, step="measuring")
     assert job.progress_percent == 40
+
+
+def test_the_time_of_a_job_is_that_in_which_somebody_worked_on_it() -> None:
+    def at(seconds: int) -> datetime:
+        return START + timedelta(seconds=seconds)
+
+    job = taken().beaten(1, at(8), RULES, progress_percent=1, step="").released(1, at(8))
+    job = job.taken("o2", at(1_000), RULES).beaten(2, at(1_005), RULES, progress_percent=1, step="")
+    assert job.worked_s == 13
 
 
 @pytest.mark.parametrize("move", ["beaten", "decided", "succeeded", "failed", "released"])

@@ -63,7 +63,7 @@ class Job:
     """One piece of long work. `due_time` is when it may be taken: when queued, or when its lease runs out.
 
     `is_decided`: nothing but registering is left, so it can no longer be cancelled. `losses` counts the optimizers
-    that died over it.
+    that died over it, `worked_s` how long all of them have worked, up to the last sign of life.
     """
 
     kind: Kind
@@ -75,6 +75,8 @@ class Job:
     is_cancelling: bool = False
     is_decided: bool = False
     losses: int = 0
+    worked_s: float = 0.0
+    beat_time: datetime | None = None
     progress_percent: float = 0.0
     step: str = ""
     error: JobError | None = None
@@ -112,6 +114,7 @@ class Job:
             epoch=self.epoch + 1,
             holder=holder,
             due_time=now + rules.lease,
+            beat_time=now,
             start_time=self.start_time or now,
         )
 
@@ -121,7 +124,15 @@ class Job:
         """Alive, and so far."""
         self._check_held(epoch)
         percent = min(100.0, max(self.progress_percent, progress_percent))
-        return replace(self, due_time=now + rules.lease, progress_percent=percent, step=step)
+        since_s = (now - (self.beat_time or now)).total_seconds()
+        return replace(
+            self,
+            due_time=now + rules.lease,
+            beat_time=now,
+            worked_s=self.worked_s + max(0.0, since_s),
+            progress_percent=percent,
+            step=step,
+        )
 
     def decided(self, epoch: int) -> Job:
         """From here on it can no longer be cancelled."""

@@ -154,7 +154,7 @@ class Workbench:
 
     async def _worked(self, taken: JobRecord, held: HeldJob, folder: Path) -> JobResult:
         job = taken.job
-        left_s = _left_s(taken, self._clock)
+        left_s = max(0.0, taken.spec.limits.time_s - job.worked_s)
         running = RunningJob(
             name=job.name,
             epoch=job.epoch,
@@ -181,16 +181,11 @@ class Workbench:
                 metrics.histogram(telemetry.OPTIMIZER_JOB_DURATION).labels(kind=job.kind.noun).observe(span_s)
 
 
-def _left_s(taken: JobRecord, clock: Clock) -> float:
-    started = taken.job.start_time or clock.now()
-    return max(0.0, taken.spec.limits.time_s - (clock.now() - started).total_seconds())
-
-
 def _out_of_time(time_s: float) -> JobError:
     return JobError(
         reason="TIME_EXCEEDED",
-        message=f"the job did not end within {time_s:g} s, counted from its first start: give it more time "
-        "(limits.time), fewer rows, or fewer steps; finished steps are kept and not done again",
+        message=f"the job did not end within {time_s:g} s of work: give it more time (limits.time), fewer "
+        "rows, or fewer steps; finished steps are kept and not done again",
         field="limits.time",
     )
 
