@@ -132,6 +132,21 @@ async def test_jobs_are_listed_newest_first_and_due_ones_oldest_first(store: Sto
         assert await tx.jobs.count_open() == 6
 
 
+async def test_jobs_that_ended_long_ago_are_found_and_leave_nothing(store: Store) -> None:
+    async with store.writing("jobs") as tx:
+        for number, state in enumerate((State.FAILED, State.SUCCEEDED, State.QUEUED)):
+            end_time = None if state is State.QUEUED else START - timedelta(hours=number)
+            await tx.jobs.add(a_record(f"j{number}", state=state, end_time=end_time))
+            await tx.facts.next_revision(f"evaluations/j{number}")
+        assert await tx.jobs.list_ended(ended_before=START, limit=9) == ["evaluations/j1"]
+        later = START + timedelta(seconds=1)
+        ended = await tx.jobs.list_ended(ended_before=later, limit=9)
+        assert ended == ["evaluations/j1", "evaluations/j0"]
+        await tx.jobs.delete(ended[0])
+        assert await tx.jobs.find(ended[0]) is None
+        assert await tx.facts.next_revision(ended[0]) == 1
+
+
 async def test_who_uses_a_source_or_a_dataset_is_known_until_the_job_ends(store: Store) -> None:
     spec = a_conversion(dataset="datasets/digits")
     record = JobRecord(job=a_job("c1", kind=Kind.CONVERSION), spec=spec)

@@ -95,9 +95,14 @@ class MemoryJobs:
             if resource in (record.spec.dataset, getattr(record.spec, "source", ""))
         ]
 
+    async def list_ended(self, *, ended_before: datetime, limit: int) -> Sequence[str]:
+        jobs = [record.job for _, record in self._tables.jobs.values()]
+        ended = [(job.end_time, job.name) for job in jobs if job.end_time and job.end_time < ended_before]
+        return [name for _, name in sorted(ended)][:limit]
+
     async def delete(self, name: str) -> None:
-        self._tables.jobs.pop(name, None)
-        self._tables.lines.pop(name, None)
+        for rows in (self._tables.jobs, self._tables.lines, self._tables.revisions):
+            rows.pop(name, None)  # type: ignore[attr-defined]
 
     def _open(self) -> Sequence[JobRecord]:
         return [record for _, record in self._tables.jobs.values() if not record.job.has_ended]

@@ -112,6 +112,7 @@ def sweep_settings(settings: Settings) -> SweepSettings:
         interval_s=settings.sweep_interval_s,
         source_s=settings.source_retention_s,
         request_s=settings.request_retention_s,
+        job_s=settings.job_retention_s,
         blob_grace_s=settings.blob_grace_s,
     )
 

@@ -142,6 +142,8 @@ class Settings(BaseSettings):
 
     source_retention_s: float = Field(default=7 * 86_400, ge=60)
     """A Source that nothing needs is deleted when it was not used for so long."""
+    job_retention_s: float = Field(default=90 * 86_400, ge=60)
+    """A job that ended is deleted with its log after so long; the Versions that it registered stay."""
     request_retention_s: float = Field(default=86_400, ge=60)
     """How long answers are kept for repeated calls."""
     sweep_interval_s: float = Field(default=3_600, gt=0, le=30 * 86_400)

@@ -246,6 +246,16 @@ async def test_only_a_job_that_has_ended_can_be_deleted(books: Books) -> None:
         await books.jobs.get(name)
 
 
+async def test_a_job_that_ended_is_forgotten_after_its_time(books: Books) -> None:
+    ended, waiting = [(await books.jobs.create(EVALUATION)).name for _ in range(2)]
+    await books.jobs.cancel(ended)
+    books.clock.advance(timedelta(days=91).total_seconds())
+    await books.sweeper.sweep()
+    with pytest.raises(MissingError):
+        await books.jobs.get(ended)
+    assert (await books.jobs.get(waiting)).job.state is State.QUEUED
+
+
 async def test_sources_that_nothing_needs_are_deleted_after_their_time(books: Books) -> None:
     for text in ("of a job", "of a dataset", "of nothing"):
         await books.uploaded(text)

@@ -97,9 +97,16 @@ class SqlJobs:
         query = select(table.c.name).where(uses, table.c.due_time.is_not(None)).limit(3)
         return list(await self._connection.scalars(query))
 
+    async def list_ended(self, *, ended_before: datetime, limit: int) -> Sequence[str]:
+        """Names of those that ended before that, longest ago first."""
+        table = schema.jobs
+        query = select(table.c.name).where(table.c.end_time < to_us(ended_before))
+        return list(await self._connection.scalars(query.order_by(table.c.end_time).limit(limit)))
+
     async def delete(self, name: str) -> None:
-        """Remove, with its log."""
+        """Remove, with its log and its count of revisions."""
         await self._connection.execute(delete(schema.jobs).where(schema.jobs.c.name == name))
+        await self._connection.execute(delete(schema.counters).where(schema.counters.c.name == name))
 
 
 class SqlLogLines:
@@ -135,6 +142,7 @@ class SqlLogLines:
 def _changing(job: Job) -> dict[str, Any]:
     return {
         "due_time": None if job.has_ended else to_us(job.due_time),
+        "end_time": None if job.end_time is None else to_us(job.end_time),
         "document": _JOB.dumps(job),
     }
 

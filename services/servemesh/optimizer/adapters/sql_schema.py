@@ -30,6 +30,7 @@ jobs = Table(
     Column("name", _NAME, nullable=False, unique=True),
     Column("kind", String(16), nullable=False, index=True),
     Column("due_time", BigInteger, index=True),  # NULL once it has ended
+    Column("end_time", BigInteger, index=True),  # NULL before
     Column("source", _NAME, nullable=False),
     Column("dataset", _NAME, nullable=False),
     Column("document", Text, nullable=False),

@@ -1,4 +1,4 @@
-"""Forgets what has served its time: Sources that nobody uses, answers to repeated calls, blobs of nobody."""
+"""Forgets what has served its time: old jobs, Sources that nobody uses, answers to repeated calls, blobs of nobody."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ class SweepSettings:
     interval_s: float = 3_600.0
     source_s: float = 7 * 24 * 3_600.0
     request_s: float = 24 * 3_600.0
+    job_s: float = 90 * 24 * 3_600.0
     blob_grace_s: float = 24 * 3_600.0
 
 
@@ -53,9 +54,24 @@ class Sweeper:
         now = self._clock.now()
         async with self._store.writing("requests") as tx:
             await tx.requests.delete(created_before=now - timedelta(seconds=self._settings.request_s))
-        sources, blobs = await self._forget_sources(), await self._delete_blobs()
-        if sources or blobs:
-            log.info(telemetry.OPTIMIZER_SWEPT, extra={"sources": sources, "blobs": blobs})
+        swept = {
+            "jobs": await self._forget_jobs(),
+            "sources": await self._forget_sources(),
+            "blobs": await self._delete_blobs(),
+        }
+        if any(swept.values()):
+            log.info(telemetry.OPTIMIZER_SWEPT, extra=swept)
+
+    async def _forget_jobs(self) -> int:
+        horizon, count = self._clock.now() - timedelta(seconds=self._settings.job_s), 0
+        while True:
+            async with self._store.writing("jobs") as tx:
+                ended = await tx.jobs.list_ended(ended_before=horizon, limit=PAGE_SIZE)
+                for name in ended:
+                    await tx.jobs.delete(name)
+            count += len(ended)
+            if len(ended) < PAGE_SIZE:
+                return count
 
     async def _forget_sources(self) -> int:
         horizon = self._clock.now() - timedelta(seconds=self._settings.source_s)

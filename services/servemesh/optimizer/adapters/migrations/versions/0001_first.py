@@ -27,6 +27,7 @@ def _create_jobs() -> None:
         _text("name", 255),
         _text("kind", 16),
         sa.Column("due_time", sa.BigInteger(), nullable=True),
+        sa.Column("end_time", sa.BigInteger(), nullable=True),
         _text("source", 255),
         _text("dataset", 255),
         sa.Column("document", sa.Text(), nullable=False),
@@ -38,6 +39,7 @@ def _create_jobs() -> None:
     )
     _index("jobs", "kind")
     _index("jobs", "due_time")
+    _index("jobs", "end_time")
     op.create_table(
         "log_lines",
         sa.Column("row_id", _ROW_ID, nullable=False),
