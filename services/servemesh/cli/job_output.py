@@ -76,7 +76,7 @@ def print_job(found: AnyJob, defaults: Defaults, console: Console) -> None:
     if isinstance(found, Conversion):
         _print_conversion(found, console)
     elif found.result:
-        print_measurements(_named(found, found.result), defaults, console)
+        print_measurements(with_names(found, found.result), defaults, console)
 
 
 def print_measurements(result: Measurements, defaults: Defaults, console: Console) -> None:
@@ -117,7 +117,7 @@ def figure(found: Interval | None, digits: int = 3) -> str:
     return value if low == high == value else f"{value} [{low}, {high}]"
 
 
-def _named(found: Optimization | Evaluation, result: Measurements) -> Measurements:
+def with_names(found: Optimization | Evaluation, result: Measurements) -> Measurements:
     """Return the measurements with the Versions that were measured, where the job registers none."""
     if isinstance(found, Optimization):
         return result
@@ -143,7 +143,7 @@ def _row(variant: Variant, sizes: list[int], defaults: Defaults, *, is_first: bo
         *(_speed(speed, is_first=is_first) for speed in speeds),
         figure(variant.metric),
         "" if is_first else figure(variant.metric_loss),
-        _verdict(variant),
+        verdict(variant),
     )
 
 
@@ -153,7 +153,8 @@ def _speed(speed: Speed | None, *, is_first: bool) -> str:
     return f"{speed.run_ms.value:.3g} ms" if is_first else figure(speed.speedup, 2)
 
 
-def _verdict(variant: Variant) -> str:
+def verdict(variant: Variant) -> str:
+    """Return what became of a variant."""
     if variant.version and variant.steps:
         return f"version {variant.version}"
     if variant.accepted:

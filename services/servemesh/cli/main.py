@@ -14,6 +14,7 @@ from servemesh.cli.commands import (
     local_mesh,
     models,
     optimizing,
+    report,
     serving,
     status,
     top,
@@ -45,6 +46,7 @@ app.command("evaluate")(optimizing.evaluate)
 app.add_typer(models.app, name="model")
 app.add_typer(datasets.app, name="dataset")
 app.add_typer(jobs.app, name="job")
+app.add_typer(report.app, name="report")
 app.add_typer(catalogue.pass_app, name="pass")
 app.add_typer(catalogue.recipe_app, name="recipe")
 

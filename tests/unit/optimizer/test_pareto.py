@@ -85,6 +85,16 @@ def test_of_two_that_may_be_equally_fast_the_smaller_is_better():
     assert pareto.best_first([big, small]) == [small, big]
 
 
+def test_what_is_as_fast_within_noise_covers_what_is_larger():
+    small, large = (
+        a_variant("a", speedup=1.03, size=0.5, noise=0.02),
+        a_variant("b", speedup=1.04, noise=0.02),
+    )
+    assert pareto.covers(small, large)
+    assert not pareto.covers(large, small)
+    assert not pareto.covers(small, a_variant("c", speedup=1.2, noise=0.02))
+
+
 def test_what_is_slower_than_the_original_comes_after_what_is_not():
     small, same = a_variant("a", speedup=0.8, size=0.1), a_variant("b", speedup=1.0, size=0.9)
     assert pareto.best_first([small, same]) == [same, small]

@@ -50,7 +50,7 @@ def ls(address: Address, as_json: AsJson = False) -> None:
 def show(job: JobName, address: Address, wait: Wait = False, as_json: AsJson = False) -> None:
     """Show a job with what it found."""
     with connected(address) as client:
-        found = _named(client, job)
+        found = named(client, job)
         if wait:
             finish(client, found, wait=True, as_json=as_json)
         elif as_json:
@@ -63,7 +63,7 @@ def show(job: JobName, address: Address, wait: Wait = False, as_json: AsJson = F
 def cancel(job: JobName, address: Address, as_json: AsJson = False) -> None:
     """Stop a job; it ends within seconds and registers nothing."""
     with connected(address) as client:
-        found = client.optimizer.cancel(_named(client, job).name)
+        found = client.optimizer.cancel(named(client, job).name)
     if as_json:
         output.print_json(found)
     else:
@@ -82,7 +82,7 @@ def logs(
 ) -> None:
     """Print the log of a job."""
     with connected(address) as client:
-        name = _named(client, job).name
+        name = named(client, job).name
         lines, after = client.optimizer.log(name)
         if as_json:
             output.print_json({"job": name, "lines": lines})
@@ -98,7 +98,7 @@ def logs(
 def rm(job: JobName, address: Address, as_json: AsJson = False) -> None:
     """Delete a job that has ended, with its log; versions that it made stay."""
     with connected(address) as client:
-        name = _named(client, job).name
+        name = named(client, job).name
         client.optimizer.remove_job(name)
     if as_json:
         output.print_json({"removed": name})
@@ -165,7 +165,7 @@ def _print_next(found: AnyJob) -> None:
             output.out.print(f"Next: servemesh deploy {found.model}@{target} --wait 60")
 
 
-def _named(client: Client, name: str) -> AnyJob:
+def named(client: Client, name: str) -> AnyJob:
     """Return the job of that name, or with that last part of its name."""
     if "/" in name:
         return client.optimizer.job(name)

@@ -57,6 +57,16 @@ def dominates(one: Point, other: Point) -> bool:
     return all(left <= right for left, right in pairs) and any(left < right for left, right in pairs)
 
 
+def covers(one: VariantReport, other: VariantReport) -> bool:
+    """Whether `other` is not worth having beside `one`: no smaller, no nearer to the original, faster within noise."""
+    left, right = point(one), point(other)
+    return (
+        left.size_bytes <= right.size_bytes
+        and left.metric_loss <= right.metric_loss
+        and speedup_high(one) >= speedup_low(other)
+    )
+
+
 def front(points: Sequence[Point]) -> list[bool]:
     """Return for each point whether no other dominates it."""
     return [not any(dominates(other, each) for other in points) for each in points]

@@ -10,19 +10,33 @@ from servemesh.optimizer.domain.results import OptimizationResult, VariantReport
 from servemesh.optimizer.domain.specs import Gate
 from servemesh.optimizer.service.bench_measuring import Measured
 
-DOMINATED = "another variant is at least as good in metric, size and speed, and better in one of them"
+COVERED = "another accepted variant is no larger, loses no more of the metric, and is as fast within noise"
 PASSED_OVER = "others did better in the search, and only the best are measured with care"
 
 
-def judged(gate: Gate, variants: Sequence[VariantReport], *, front_only: bool = False) -> list[VariantReport]:
-    """Return the variants with verdict and Pareto mark, best first; `front_only` refuses those off the front."""
+def judged(gate: Gate, variants: Sequence[VariantReport], *, distinct: bool = False) -> list[VariantReport]:
+    """Return the variants with verdict and Pareto mark, best first.
+
+    `distinct` refuses those that another accepted one covers: so that a search does not register two of a kind.
+    """
     found = []
     for variant in pareto.marked(variants):
         reasons = (*gates.refusals(gate, variant), *gates.gainless(variant))
-        if not reasons and front_only and not variant.pareto:
-            reasons = (DOMINATED,)
         found.append(replace(variant, accepted=not reasons, refusals=reasons))
-    return pareto.best_first(found)
+    ordered = pareto.best_first(found)
+    return pareto.best_first(_distinct(ordered)) if distinct else ordered
+
+
+def _distinct(ordered: Sequence[VariantReport]) -> list[VariantReport]:
+    taken: list[VariantReport] = []
+    found = []
+    for variant in ordered:
+        if variant.accepted and any(pareto.covers(other, variant) for other in taken):
+            variant = replace(variant, accepted=False, refusals=(COVERED,))
+        if variant.accepted:
+            taken.append(variant)
+        found.append(variant)
+    return found
 
 
 def passed_over(gate: Gate, variants: Sequence[VariantReport]) -> list[VariantReport]:

@@ -149,7 +149,7 @@ class Search:
         )
         for note in measured.notes:
             self._progress.log(note)
-        finals = judging.judged(self._spec.gate, measured.reports[1:], front_only=True)
+        finals = judging.judged(self._spec.gate, measured.reports[1:], distinct=True)
         return judging.result(measured, (*finals, *rest), self._libraries)
 
     def _tell(self, known: Knowledge, trial: Trial) -> None:

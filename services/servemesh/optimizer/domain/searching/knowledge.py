@@ -42,29 +42,27 @@ class ModelFacts:
 
     @property
     def has_convolutions(self) -> bool:
+        """Whether it convolves."""
         return self.count(_CONVOLUTIONS) > 0
 
     @property
     def has_products(self) -> bool:
+        """Whether it multiplies matrices."""
         return self.count(_PRODUCTS) > 0
 
     @property
-    def has_attention(self) -> bool:
-        attention = self.count(("Attention", "MultiHeadAttention", "GroupQueryAttention"))
-        return attention > 0 or (
-            self.count(_PRODUCTS) >= 6 and self.count(("Softmax",)) > 0 and self.count(("Transpose",)) > 0
-        )
-
-    @property
     def has_trees(self) -> bool:
+        """Whether it is a forest or boosted trees."""
         return any(name.startswith("TreeEnsemble") for name in self.operators)
 
     @property
     def has_vectors(self) -> bool:
+        """Whether it is a support vector machine."""
         return any(name.startswith("SVM") for name in self.operators)
 
     @property
     def is_quantized(self) -> bool:
+        """Whether some of it computes in integers already."""
         return self.count(_INTEGERS) > 0
 
 

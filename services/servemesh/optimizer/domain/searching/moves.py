@@ -62,6 +62,8 @@ def numerics(known: Knowledge) -> Iterator[tuple[PassStep, str]]:
     half = step("fp16", compute="float16" if machine.has_accelerator else "float32")
     if machine.has_accelerator:
         yield half, "the accelerator computes in float16"
+    elif not machine.multiplies_int8:
+        yield half, "weights take half the room, and this processor gains little by int8"
     if model.has_convolutions and can_calibrate:
         yield step("int8_static"), "convolutions compute in int8 with calibrated ranges"
     if model.has_products:
@@ -71,7 +73,7 @@ def numerics(known: Knowledge) -> Iterator[tuple[PassStep, str]]:
     if model.has_products and not model.has_convolutions:
         yield step("weight_only", bits=8), "weights take a quarter of the room"
         yield step("weight_only", bits=4), "weights take an eighth of the room"
-    if not machine.has_accelerator:
+    if machine.multiplies_int8 and not machine.has_accelerator:
         yield half, "weights take half the room at no loss of speed"
 
 

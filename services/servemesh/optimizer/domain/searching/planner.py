@@ -19,6 +19,8 @@ _PASS_S_BY_ID = {
     "prune_structured": 60.0,
     "distil": 60.0,
 }
+_HEAVY_BYTES = 50 * 1024**2
+"""A model of so many bytes takes twice as long as a tiny one, until it is known better."""
 _MARGIN = 1.3
 """How much longer than expected a try may take and still be begun."""
 
@@ -51,7 +53,7 @@ def expected_s(known: Knowledge, steps: Steps) -> float:
 def measure_s(known: Knowledge) -> float:
     """Return how long measuring one candidate takes."""
     times = [trial.measure_s for trial in known.trials if trial.measure_s]
-    return median(times) if times else _MEASURE_S
+    return median(times) if times else _MEASURE_S * _heaviness(known)
 
 
 def finalists(known: Knowledge, count_max: int) -> list[VariantReport]:
@@ -72,4 +74,8 @@ def _pass_s(known: Knowledge, pass_id: str) -> float:
         for each, seconds in zip(trial.steps, trial.pass_s, strict=False)
         if each.pass_id == pass_id and seconds
     ]
-    return max(times) if times else _PASS_S_BY_ID.get(pass_id, _PASS_S)
+    return max(times) if times else _PASS_S_BY_ID.get(pass_id, _PASS_S) * _heaviness(known)
+
+
+def _heaviness(known: Knowledge) -> float:
+    return 1 + known.question.model.size_bytes / _HEAVY_BYTES

@@ -1,0 +1,1 @@
+"""Reports of optimizations and evaluations as files that say everything by themselves."""
