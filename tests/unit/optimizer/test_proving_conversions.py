@@ -75,3 +75,15 @@ def test_a_model_that_is_not_its_source_is_refused_with_figures(forest):
     assert caught.value.reason == "PARITY_EXCEEDED"
     assert float(caught.value.metadata["got"]) > 1
     assert float(caught.value.metadata["argmax_agreement"]) < 1
+
+
+def test_a_source_that_fails_on_the_rows_says_so(forest):
+    converted(forest)
+
+    def failing(batches: Sequence[Any]) -> Iterable[dict[str, Any]]:
+        raise IndexError("index out of range in self")
+
+    with pytest.raises(InvalidError) as caught:
+        proof.prove(forest / TARGET, Converted(reference=failing), None)
+    assert caught.value.reason == "SOURCE_RUN_FAILED"
+    assert "index out of range" in caught.value.message

@@ -42,6 +42,7 @@ class Converted:
     reference: Reference
     generated: Generator | None = None
     batches_max: int = 1_000_000  # where each batch of the reference is dear
+    batch_rows_max: int = 1_000_000  # the most that the source takes at a time
     warnings: tuple[str, ...] = ()
     libraries: Mapping[str, str] = field(default_factory=dict)
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
 
-from servemesh.errors import InvalidError
+from servemesh.errors import InvalidError, ServemeshError
+from servemesh.optimizer.adapters.converters import faults
 from servemesh.optimizer.adapters.converters.converted import Array, Converted, Inputs
 from servemesh.optimizer.adapters.datasets.rows import Rows
 from servemesh.optimizer.domain import generating
@@ -40,13 +41,13 @@ def prove(model: Path, converted: Converted, data: Path | None) -> Proof:
     outputs = [spec.name for spec in values.specs_of(session.get_outputs())]
     notes: tuple[str, ...] = ()
     if data is not None:
-        batches, notes = _dataset_batches(Rows.open(data), inputs)
+        batches, notes = _dataset_batches(Rows.open(data), inputs, converted.batch_rows_max)
     else:
         batches = _generated_batches(converted, inputs)
     run = values.runner(session, [*inputs, *values.specs_of(session.get_outputs())])
     batches = batches[: converted.batches_max]
     tally = ParityTally()
-    for batch, expected in zip(batches, converted.reference(batches), strict=True):
+    for batch, expected in zip(batches, _expected(converted, batches), strict=True):
         tally.add(expected, _run(run, outputs, batch, inputs), row_count=_row_count(batch, inputs))
     return Proof(parity=tally.parity(), generated=data is None, notes=notes)
 
@@ -71,6 +72,19 @@ def check(proof: Proof, tolerance: float) -> None:
     )
 
 
+def _expected(converted: Converted, batches: Sequence[Inputs]) -> Iterator[dict[str, Array]]:
+    try:
+        yield from converted.reference(batches)
+    except (ServemeshError, MemoryError):
+        raise
+    except Exception as error:  # frameworks raise whatever the values make them meet
+        raise InvalidError(
+            f"the source itself fails on these rows ({faults.shown(error)}): give a dataset of rows that it takes",
+            reason="SOURCE_RUN_FAILED",
+            field="dataset",
+        ) from error
+
+
 def _run(
     run: values.Run, outputs: Sequence[str], batch: Inputs, inputs: Sequence[values.ValueSpec]
 ) -> dict[str, Array]:
@@ -85,14 +99,17 @@ def _run(
         raise values.failure_of_run(error) from error
 
 
-def _dataset_batches(rows: Rows, inputs: Sequence[values.ValueSpec]) -> tuple[list[Inputs], tuple[str, ...]]:
-    """Rows of the evaluate split, or of whichever has rows, as inputs of the model."""
+def _dataset_batches(
+    rows: Rows, inputs: Sequence[values.ValueSpec], batch_rows_max: int
+) -> tuple[list[Inputs], tuple[str, ...]]:
+    """Rows of the evaluate split, or of whichever has rows, as inputs of the model: batches of one size."""
     feeding = feeder(rows.columns, inputs)
     split = max(Split, key=lambda each: (rows.count(each) > 0, each is Split.EVALUATE))
-    size = generating.fixed_rows(inputs)
-    rows.check_enough(split, size or 1)
-    taken = min(ROWS_MAX, rows.count(split)) // (size or 1) * (size or 1)
-    batches = rows.batches(split, size or BATCH_ROWS, rows_max=max(taken, size or 1))
+    fixed = generating.fixed_rows(inputs)
+    rows.check_enough(split, fixed or 1)
+    count = min(ROWS_MAX, rows.count(split))
+    size = fixed or min(BATCH_ROWS, batch_rows_max, count)
+    batches = rows.batches(split, size, rows_max=max(1, count // size) * size)
     return [feeding.inputs(batch.inputs) for batch in batches], feeding.notes
 
 

@@ -17,6 +17,7 @@ def convert(task: Task) -> Converted:
     return Converted(
         reference=torch_onnx.reference(program, names),
         generated=torch_onnx.generated(program),
+        batch_rows_max=torch_onnx.batch_rows_max(program),
         warnings=torch_onnx.fixed_batch_warning(program),
         libraries=versions("torch", "onnxscript"),
     )

@@ -22,6 +22,7 @@ ADVICE = (
     "replace it with other operators of torch, or call .run_decompositions() on the program before it is saved; "
     "a newer opset may know it, too"
 )
+ROWS_UNBOUNDED = 1_000_000
 SIZE_WISHED = 8  # of axes that may have any size
 EXTERNAL_ABOVE_BYTES = 1_900_000_000  # protobuf holds 2 GiB
 
@@ -86,6 +87,17 @@ def generated(program: ExportedProgram) -> Any:
         return {name: _drawn(random, value, sizes) for name, value in values.items()}
 
     return draw
+
+
+def batch_rows_max(program: ExportedProgram) -> int:
+    """The most rows that the program takes at a time."""
+    rows = {_expression(value.shape[0]) for value in _user_values(program).values() if value.dim()}
+    bounds = (
+        _bound(span.upper, ROWS_UNBOUNDED)
+        for symbol, span in program.range_constraints.items()
+        if symbol in rows
+    )
+    return max(1, min(bounds, default=ROWS_UNBOUNDED))
 
 
 def _called(module: Any, program: ExportedProgram, tensors: list[torch.Tensor]) -> Any:
