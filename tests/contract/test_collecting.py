@@ -203,6 +203,8 @@ async def test_versions_from_before_there_was_a_collector_keep_their_blobs(tmp_p
     with closing(sqlite3.connect(path)) as database:
         for table in ("version_blobs", "upload_blobs", "orphan_blobs"):
             database.execute(f"DROP TABLE {table}")
+        database.execute("DROP INDEX ix_versions_request_id")
+        database.execute("ALTER TABLE versions DROP COLUMN request_id")
         database.execute("UPDATE alembic_version SET version_num = '0001'")
         database.commit()
     async with registry_at(f"sqlite:///{path}") as registry, registry.store.reading() as tx:

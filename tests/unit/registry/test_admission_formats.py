@@ -85,4 +85,5 @@ def test_no_bytes_break_the_sniffing(head, members):
 @given(st.binary(max_size=300), st.integers(min_value=0, max_value=2**40))
 def test_no_bytes_break_the_walk_over_fields(data, size_bytes):
     found = outline(lambda offset, length: data[offset : offset + length], size_bytes)
-    assert found.fault is not None or size_bytes <= len(data)
+    # What a field holds is passed over, not read: a file may end inside its last one without anybody noticing here.
+    assert found.fault is not None or found.fields or size_bytes == 0
