@@ -96,11 +96,14 @@ def test_an_encoder_is_trained_as_onnxruntime_runs_it_at_any_length(encoder: Pat
 
 def test_half_of_the_channels_go_and_recovery_brings_the_accuracy_back(cnn: Path, rows: Rows, tmp_path: Path):
     target = tmp_path / "pruned.onnx"
-    notes = prune_structured.apply(cnn, target, PruneStructuredParameters(epochs=8), a_context(rows))
+    context = a_context(rows)
+    notes = prune_structured.apply(cnn, target, PruneStructuredParameters(epochs=8), context)
     assert weight_count(onnx.load(target)) < 0.3 * weight_count(onnx.load(cnn))
     assert accuracy(target, rows, "digit") >= accuracy(cnn, rows, "digit") - 0.02
     assert signature(target) == signature(cnn)
     assert "64 of 128 units in 4 layers" in notes[0]
+    shares = [share for share, _ in context.report.steps]
+    assert shares == sorted(shares)
 
 
 @pytest.mark.parametrize("changes", [{"importance": "taylor"}, {"importance": "l1", "scope": "global"}])
@@ -283,6 +286,21 @@ def test_a_given_student_needs_a_teacher(cnn: Path, rows: Rows, tmp_path: Path):
     with pytest.raises(InvalidError) as caught:
         distil.apply(cnn, tmp_path / "out", DistilParameters(student="given"), a_context(rows))
     assert caught.value.reason == "TEACHER_NEEDED"
+
+
+def test_a_given_student_learns_from_a_given_teacher(cnn: Path, rows: Rows, tmp_path: Path):
+    prune_structured.apply(cnn, tmp_path / "raw", PruneStructuredParameters(epochs=0), a_context())
+    parameters = DistilParameters(student="given", epochs=4, mixed_rows=0.0)
+    distil.apply(tmp_path / "raw", tmp_path / "taught", parameters, a_context(rows, teacher=cnn))
+    assert accuracy(tmp_path / "taught", rows, "digit") > accuracy(tmp_path / "raw", rows, "digit")
+
+
+def test_a_teacher_of_other_inputs_is_refused(cnn: Path, encoder: Path, rows: Rows, tmp_path: Path):
+    with pytest.raises(InvalidError) as caught:
+        distil.apply(
+            cnn, tmp_path / "out", DistilParameters(student="given"), a_context(rows, teacher=encoder)
+        )
+    assert caught.value.reason == "TEACHER_UNFIT"
 
 
 def test_labels_that_are_no_class_of_the_output_are_refused_by_column(cnn: Path, tmp_path: Path):

@@ -16,6 +16,7 @@ from servemesh.optimizer.adapters.structure.units import Group
 from servemesh.optimizer.adapters.training.graph_module import GraphModule
 
 Array = np.ndarray[Any, Any]
+_FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16)
 
 
 def magnitudes(model: onnx.ModelProto, power: int) -> dict[str, Array]:
@@ -23,7 +24,7 @@ def magnitudes(model: onnx.ModelProto, power: int) -> dict[str, Array]:
     return {
         tensor.name: np.abs(numpy_helper.to_array(tensor).astype(np.float64)) ** power
         for tensor in model.graph.initializer
-        if tensor.data_type in (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE) and len(tensor.dims) >= 2
+        if tensor.data_type in _FLOATS and len(tensor.dims) >= 2
     }
 
 

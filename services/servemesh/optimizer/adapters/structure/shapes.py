@@ -11,6 +11,7 @@ import torch
 from onnx import helper
 from torch import Tensor
 
+from servemesh.errors import InvalidError
 from servemesh.optimizer.adapters.training.graph_module import GraphModule
 
 # Sizes for the first axis, for other open axes, and for the open axes of images; each differs between the two runs.
@@ -51,8 +52,21 @@ def _run(model: onnx.ModelProto, module: GraphModule, choice: int) -> dict[str, 
     def note(name: str, value: Tensor) -> None:
         seen[name] = tuple(value.shape)
 
-    with torch.no_grad():
-        module.watched(inputs, note)
+    try:
+        with torch.no_grad():
+            module.watched(inputs, note)
+    except (
+        RuntimeError,
+        IndexError,
+        ValueError,
+    ) as error:  # what torch raises for shapes that do not go together
+        sizes = {name: list(value.shape) for name, value in inputs.items()}
+        raise InvalidError(
+            f"The model does not run on inputs of {sizes}, which its signature allows, so its structure stays unknown. "
+            "Export it with the sizes that it takes.",
+            reason="PASS_DOES_NOT_APPLY",
+            field=", ".join(sizes),
+        ) from error
     return seen
 
 
