@@ -79,6 +79,12 @@ def a_digits_dataset(folder: Path) -> Rows:
     return a_dataset(folder, {"image": images, "digit": classes}, ("digit",))
 
 
+def sentences(folder: Path) -> Rows:
+    """Return 120 rows of ids and mask for a TinyEncoder, without labels."""
+    ids = np.random.default_rng(0).integers(0, 50, (120, 6))
+    return a_dataset(folder, {"ids": ids, "mask": np.ones_like(ids)})
+
+
 class DigitsCnn(nn.Module):
     """A small residual network with batch norms: FP32 [rows, 1, 8, 8] to scores of ten classes."""
 
@@ -211,6 +217,19 @@ def trained_cnn(path: Path, width: int = 32, epochs: int = 6) -> Path:
             nn.functional.cross_entropy(scores, torch.from_numpy(classes[part])).backward()
             optimizer.step()
     return exported(module, {"image": torch.from_numpy(images[:3])}, path)
+
+
+@cache
+def small_cnn_bytes() -> bytes:
+    """Return a DigitsCnn of width 16, trained a little, as ONNX."""
+    with tempfile.TemporaryDirectory() as folder:
+        return trained_cnn(Path(folder) / "m", width=16, epochs=4).read_bytes()
+
+
+def signature(path: Path) -> list[str]:
+    """Return names and types of inputs and outputs."""
+    graph = onnx.load(path).graph
+    return [str(value.type) + value.name for value in (*graph.input, *graph.output)]
 
 
 def answers(model: Path | onnx.ModelProto, inputs: Mapping[str, Array]) -> list[Array]:

@@ -10,20 +10,16 @@ import onnx
 import pytest
 import torch
 from onnx import numpy_helper
-from skl2onnx import to_onnx
-from skl2onnx.common.data_types import FloatTensorType
-from sklearn.ensemble import RandomForestClassifier
-from sklearn.svm import SVC
 
 from servemesh.errors import InvalidError
 from servemesh.optimizer.adapters.datasets.rows import Rows, Split
-from servemesh.optimizer.adapters.passes import distil, finetune, prune_structured
+from servemesh.optimizer.adapters.passes import finetune, prune_structured
 from servemesh.optimizer.adapters.structure.narrower import weight_count
 from servemesh.optimizer.domain.passes.training import (
-    DistilParameters,
     FinetuneParameters,
     PruneStructuredParameters,
 )
+from tests.harness.estimators import a_forest
 from tests.harness.training import (
     MobileNet,
     a_context,
@@ -35,13 +31,17 @@ from tests.harness.training import (
     digits,
     encoder_bytes,
     exported,
-    trained_cnn,
+    sentences,
+    signature,
+    small_cnn_bytes,
 )
 
 
 @pytest.fixture(scope="module")
 def cnn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained_cnn(tmp_path_factory.mktemp("cnn") / "model.onnx", width=16, epochs=4)
+    path = tmp_path_factory.mktemp("cnn") / "model.onnx"
+    path.write_bytes(small_cnn_bytes())
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -56,23 +56,12 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def sentences(folder: Path) -> Rows:
-    random = np.random.default_rng(0)
-    ids = random.integers(0, 50, (120, 6))
-    return a_dataset(folder, {"ids": ids, "mask": np.ones_like(ids)})
-
-
 def weights(path: Path) -> dict[str, Any]:
     return {
         tensor.name: numpy_helper.to_array(tensor)
         for tensor in onnx.load(path).graph.initializer
         if tensor.dims
     }
-
-
-def signature(path: Path) -> list[str]:
-    graph = onnx.load(path).graph
-    return [str(value.type) + value.name for value in (*graph.input, *graph.output)]
 
 
 def test_a_convolutional_network_is_trained_as_onnxruntime_runs_it(cnn: Path):
@@ -217,90 +206,6 @@ def test_an_encoder_without_labels_recovers_against_itself(encoder: Path, tmp_pa
         np.square(answers(tmp_path / name, batch)[0] - right).mean() for name in ("raw", "recovered")
     )
     assert loss < 0.8 * loss_raw
-
-
-def test_a_student_of_half_the_depth_has_every_other_layer(encoder: Path, tmp_path: Path):
-    rows = sentences(tmp_path / "data")
-    parameters = DistilParameters(student="half_depth", epochs=1)
-    notes = distil.apply(encoder, tmp_path / "student.onnx", parameters, a_context(rows))
-    assert notes[0] == "Every other block was removed of runs of 4."
-    student = onnx.load(tmp_path / "student.onnx").graph
-    assert sum(node.op_type == "Softmax" for node in student.node) == 2
-    assert signature(tmp_path / "student.onnx") == signature(encoder)
-
-
-def test_a_narrow_student_learns_from_its_teacher(cnn: Path, rows: Rows, tmp_path: Path):
-    parameters = DistilParameters(width_kept=0.5, weights="fresh", epochs=8, mixed_rows=0.5)
-    distil.apply(cnn, tmp_path / "student.onnx", parameters, a_context(rows))
-    assert accuracy(tmp_path / "student.onnx", rows, "digit") >= 0.9
-
-
-def a_forest(folder: Path) -> tuple[Path, Rows]:
-    images, classes = digits()
-    flat = images.reshape(len(images), -1)
-    rows = a_dataset(folder / "flat", {"pixels": flat, "digit": classes}, ("digit",))
-    batch = next(rows.batches(Split.TRAIN, 2000))
-    forest = RandomForestClassifier(50, random_state=0).fit(batch.inputs["pixels"], batch.labels["digit"])
-    return saved(forest, flat, folder / "forest.onnx"), rows
-
-
-def saved(estimator: Any, flat: Any, path: Path) -> Path:
-    model = to_onnx(
-        estimator,
-        initial_types=[("pixels", FloatTensorType([None, flat.shape[1]]))],
-        options={"zipmap": False},
-        target_opset=18,
-    )
-    onnx.save(model, path)
-    return path
-
-
-def test_a_forest_teaches_a_perceptron_that_names_the_same_classes(tmp_path: Path):
-    forest, rows = a_forest(tmp_path)
-    parameters = DistilParameters(student="mlp", epochs=12, soft_share=1.0, temperature=1.0)
-    distil.apply(forest, tmp_path / "student.onnx", parameters, a_context(rows))
-    assert signature(tmp_path / "student.onnx") == signature(forest)
-    assert (tmp_path / "student.onnx").stat().st_size < 0.2 * forest.stat().st_size
-    assert accuracy(tmp_path / "student.onnx", rows, "digit", output=1) >= 0.9
-    batch = next(rows.batches(Split.EVALUATE, 64))
-    label, chances = answers(tmp_path / "student.onnx", batch.inputs)
-    assert (label == chances.argmax(-1)).all()
-
-
-def test_a_support_vector_machine_with_names_of_classes_teaches_too(tmp_path: Path):
-    images, classes = digits()
-    flat = images.reshape(len(images), -1)
-    names = np.array(["even", "odd"])[classes % 2]
-    machine = saved(
-        SVC(probability=True, random_state=0).fit(flat[:400], names[:400]), flat, tmp_path / "svm.onnx"
-    )
-    rows = a_dataset(tmp_path / "flat", {"pixels": flat[:400]})
-    parameters = DistilParameters(student="mlp", hidden_sizes=("16",), epochs=10)
-    distil.apply(machine, tmp_path / "student.onnx", parameters, a_context(rows))
-    said = answers(tmp_path / "student.onnx", {"pixels": flat[400:800]})[0]
-    assert (said == names[400:800]).mean() >= 0.75
-    assert set(said) == {"even", "odd"}
-
-
-def test_a_given_student_needs_a_teacher(cnn: Path, rows: Rows, tmp_path: Path):
-    with pytest.raises(InvalidError) as caught:
-        distil.apply(cnn, tmp_path / "out", DistilParameters(student="given"), a_context(rows))
-    assert caught.value.reason == "TEACHER_NEEDED"
-
-
-def test_a_given_student_learns_from_a_given_teacher(cnn: Path, rows: Rows, tmp_path: Path):
-    prune_structured.apply(cnn, tmp_path / "raw", PruneStructuredParameters(epochs=0), a_context())
-    parameters = DistilParameters(student="given", epochs=4, mixed_rows=0.0)
-    distil.apply(tmp_path / "raw", tmp_path / "taught", parameters, a_context(rows, teacher=cnn))
-    assert accuracy(tmp_path / "taught", rows, "digit") > accuracy(tmp_path / "raw", rows, "digit")
-
-
-def test_a_teacher_of_other_inputs_is_refused(cnn: Path, encoder: Path, rows: Rows, tmp_path: Path):
-    with pytest.raises(InvalidError) as caught:
-        distil.apply(
-            cnn, tmp_path / "out", DistilParameters(student="given"), a_context(rows, teacher=encoder)
-        )
-    assert caught.value.reason == "TEACHER_UNFIT"
 
 
 def test_labels_that_are_no_class_of_the_output_are_refused_by_column(cnn: Path, tmp_path: Path):
