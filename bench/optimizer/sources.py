@@ -100,6 +100,15 @@ def minilm(folder: Path) -> None:
                 (folder / file.name).write_bytes(file.read_bytes())
 
 
+def classifier(folder: Path) -> None:
+    """A small DistilBERT that classifies sentences, untrained."""
+    import transformers
+
+    transformers.set_seed(0)
+    config = transformers.DistilBertConfig(dim=128, n_layers=2, n_heads=4, hidden_dim=512, num_labels=3)
+    transformers.DistilBertForSequenceClassification(config).save_pretrained(folder)
+
+
 def keras(folder: Path) -> None:
     """A convolutional network of Keras for digits, untrained."""
     _built(folder / "net.keras")
@@ -114,6 +123,7 @@ SOURCES: Mapping[str, Callable[[Path], None]] = {
     "digits CNN (torch.export)": cnn,
     "EfficientNet-lite0 (torch.export)": efficientnet,
     "all-MiniLM-L6-v2 (Hugging Face)": minilm,
+    "small DistilBERT classifier (Hugging Face)": classifier,
     "random forest, 200 trees (skops)": forest,
     "scaler and SVM (skops)": svm,
     "XGBoost, 1,000 trees (UBJSON)": xgboosted,
