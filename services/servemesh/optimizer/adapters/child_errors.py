@@ -14,6 +14,8 @@ _SUBJECTS: Mapping[str, str] = {
     "convert": "the conversion",
     "examine": "reading the data",
     "measure": "the measurement",
+    "sensitivity": "the measurement of sensitivity",
+    "describe": "reading the model",
 }
 _MIB = 1024**2
 
