@@ -51,7 +51,7 @@ class ProbeProcess:
         except BrokenPipeError:
             pass  # it has died; what it did not answer says so
         line = answers.readline()
-        if not line:
+        if not line.endswith("\n"):
             raise ServemeshError(
                 f"the runtime died with model {self._model_id!r} (exit status {self._process.wait()})",
                 reason="MODEL_CRASHED",
