@@ -17,7 +17,7 @@ from servemesh.optimizer.adapters.converters import convert
 from tests.harness import passes
 from tests.harness.reports import MemoryReport
 
-KEPT = Path(".cache/optimizer/models")
+KEPT = Path(".cache/optimizer/models").absolute()
 SENTENCES, IMAGES, LENGTH = 512, 256, 32
 Array = np.ndarray[Any, Any]
 

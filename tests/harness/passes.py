@@ -156,6 +156,22 @@ def from_sklearn(path: Path, estimator: Any, name: str) -> Path:
     return path
 
 
+def words_model(path: Path) -> Path:
+    """Embeddings of 200 words, averaged and multiplied: INT64 [rows, words] to FP32 [rows, 32]."""
+    random = np.random.default_rng(0)
+    weights = {
+        "table": random.normal(0, 1, (200, 64)).astype(np.float32),
+        "weight": random.normal(0, 0.2, (64, 32)).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("Gather", ["table", "X"], ["embedded"], name="embed"),
+        helper.make_node("ReduceMean", ["embedded", "one"], ["mean"], name="mean", keepdims=0),
+        helper.make_node("MatMul", ["mean", "weight"], ["scores"], name="product"),
+    ]
+    weights["one"] = np.array([1])
+    return _saved(path, nodes, weights, ["rows", "words"], ["rows", 32], datatype=TensorProto.INT64)
+
+
 def with_branches(path: Path) -> Path:
     """A model of text-book size whose If takes a weight from outside that the main graph multiplies by, too."""
     random = np.random.default_rng(0)
@@ -231,11 +247,12 @@ def _saved(
     shape: list[Any],
     out: list[Any],
     name: str = "scores",
+    datatype: int = TensorProto.FLOAT,
 ) -> Path:
     graph = helper.make_graph(
         nodes,
         "digits",
-        [helper.make_tensor_value_info("X", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("X", datatype, shape)],
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, out)],
         [numpy_helper.from_array(array, key) for key, array in weights.items()],
     )

@@ -130,7 +130,7 @@ def test_a_pruned_regressor_explains_what_the_whole_one_says(zoo: Zoo, tmp_path:
     model, rows = zoo.model("regressor"), zoo.rows("regressor")
     made, _ = applied("prune_trees", model, rows, tmp_path, tree_ratio=0.5)
     before, after = run(model, zoo.inputs("regressor"))[0], run(made, zoo.inputs("regressor"))[0]
-    assert np.corrcoef(before.ravel(), after.ravel())[0, 1] > 0.95
+    assert np.square(before - after).sum() < 0.1 * np.square(before - before.mean()).sum()
 
 
 @pytest.mark.parametrize("name", ["svm", "binary_svm", "poly_svm", "svr"])
@@ -177,7 +177,7 @@ def test_a_reduced_regressor_explains_what_the_whole_one_says(zoo: Zoo, tmp_path
     model, rows = zoo.model("svr"), zoo.rows("svr")
     made, _ = applied("reduce_svm", model, rows, tmp_path, vector_ratio=0.25, agreement_min=0.9)
     before, after = run(model, zoo.inputs("svr"))[0], run(made, zoo.inputs("svr"))[0]
-    assert np.corrcoef(before.ravel(), after.ravel())[0, 1] > 0.95
+    assert np.square(before - after).sum() < 0.1 * np.square(before - before.mean()).sum()
 
 
 @pytest.mark.parametrize(

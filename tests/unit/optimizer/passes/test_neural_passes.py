@@ -26,6 +26,7 @@ from tests.harness.passes import (
     table_dataset,
     with_branches,
     with_idle_nodes,
+    words_model,
 )
 
 Array = np.ndarray[Any, Any]
@@ -200,6 +201,37 @@ def test_a_pass_with_nothing_to_do_says_so_and_writes_nothing(mlp: Path, rows: R
         applied("weight_only", quantised, None, tmp_path)
     assert caught.value.reason == "PASS_DOES_NOT_APPLY"
     assert not (tmp_path / "out.weight_only").exists()
+
+
+@pytest.mark.parametrize(
+    ("pass_id", "values", "size_ratio_max"),
+    [
+        ("int8_dynamic", {}, 0.4),
+        ("weight_only", {"bits": 8, "op_types": ["Gather", "MatMul"]}, 0.4),
+        ("weight_only", {"bits": 4, "op_types": ["Gather", "MatMul"]}, 0.3),
+        ("weight_only", {"bits": 4, "op_types": ["Gather", "MatMul"], "symmetric": False}, 0.3),
+    ],
+)
+def test_embeddings_get_smaller_and_mean_the_same(
+    tmp_path: Path, pass_id: str, values: dict[str, Any], size_ratio_max: float
+):
+    model = words_model(tmp_path / "in" / "model.onnx")
+    made, _ = applied(pass_id, model, None, tmp_path, **values)
+    inputs = {"X": np.random.default_rng(0).integers(0, 200, (50, 7))}
+    before, after = run(model, inputs)[0], run(made, inputs)[0]
+    cosine = (before * after).sum(1) / np.linalg.norm(before, axis=1) / np.linalg.norm(after, axis=1)
+    assert cosine.mean() > 0.99
+    assert size(made) / size(model) <= size_ratio_max
+
+
+def test_computing_in_bfloat16_works_or_is_refused_for_this_runtime(mlp: Path, rows: Rows, tmp_path: Path):
+    try:
+        made, _ = applied("bf16", mlp, None, tmp_path, compute="bfloat16")
+    except InvalidError as error:
+        reason = error.reason
+    else:
+        reason = "PASS_DOES_NOT_APPLY" if accuracy(made, rows) >= accuracy(mlp, rows) - 0.02 else ""
+    assert reason == "PASS_DOES_NOT_APPLY"
 
 
 def test_weights_beside_the_file_are_read_and_written_with_it(mlp: Path, rows: Rows, tmp_path: Path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import shutil
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -30,7 +31,8 @@ def run(arguments: dict[str, Any], folder: Path, report: Report) -> dict[str, An
         threads=arguments["threads"],
         report=report,
     )
-    notes = apply_pass(spec, folder / arguments["model"], folder / arguments["out"], parameters, context)
+    source, target = (folder / arguments[name] for name in ("model", "out"))
+    notes = apply_pass(spec, source.absolute(), target.absolute(), parameters, context)
     return {"notes": notes, "libraries": {name: metadata.version(name) for name in spec.libraries}}
 
 
@@ -48,6 +50,7 @@ def apply_pass(
             **{"pass": spec.pass_id},
         )
     draft = target.parent.with_name(f"{target.parent.name}.draft") / target.name
+    shutil.rmtree(draft.parent, ignore_errors=True)
     draft.parent.mkdir(parents=True)
     context.report.progress(0.0, spec.pass_id)
     module = importlib.import_module(f"servemesh.optimizer.adapters.passes.{spec.pass_id}")

@@ -30,6 +30,7 @@ _METHODS = {
     "percentile": CalibrationMethod.Percentile,
     "moving_average": CalibrationMethod.MinMax,
 }
+_PRODUCTS = ("Gemm", "MatMul")
 _TYPES = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
 
 
@@ -111,6 +112,12 @@ def _excluded(
     return [*excluded, *names], [note]
 
 
+def _attends(model: onnx.ModelProto) -> bool:
+    """Tell whether there is attention: a product with what a Softmax gave."""
+    shares = {name for node in model.graph.node if node.op_type == "Softmax" for name in node.output}
+    return any(node.op_type == "MatMul" and shares & set(node.input) for node in model.graph.node)
+
+
 def _quantise(
     prepared: Path,
     made: Path,
@@ -119,6 +126,8 @@ def _quantise(
     excluded: list[str],
 ) -> str:
     reduces, note = quantised.reduces_range(parameters.reduce_range)
+    model = onnx.load(prepared, load_external_data=False)
+    op_types = sorted(parameters.op_types) or None
     options: dict[str, Any] = {
         "ActivationSymmetric": parameters.symmetric_activations,
         "WeightSymmetric": parameters.symmetric_weights,
@@ -128,14 +137,17 @@ def _quantise(
         options["CalibMovingAverage"] = True
     if parameters.calibration == "percentile":
         options["CalibPercentile"] = parameters.percentile
-    names = [node.name for node in onnx.load(prepared, load_external_data=False).graph.node]
-    with translating(PASS, "onnxruntime.quantization", names):
+    if op_types is None and _attends(model):
+        # Masks of minus infinity and norms would leave nothing of a range of 8 bits.
+        op_types = list(_PRODUCTS)
+        options |= {"MatMulConstBOnly": True, "OpTypesToExcludeOutputQuantization": op_types}
+    with translating(PASS, "onnxruntime.quantization", [node.name for node in model.graph.node]):
         quantize_static(
             prepared,
             made,
             _Reader(batches),
             quant_format=QuantFormat.QDQ if parameters.format == "qdq" else QuantFormat.QOperator,
-            op_types_to_quantize=sorted(parameters.op_types) or None,
+            op_types_to_quantize=op_types,
             per_channel=parameters.per_channel,
             reduce_range=reduces,
             activation_type=_TYPES[parameters.activation_type],

@@ -22,12 +22,14 @@ PASS = "prune_trees"
 Array = np.ndarray[Any, Any]
 _PULL = 1e-2  # how strongly the votes of trees are held to what they were, in units of a tree's own share
 _UNSEEN = 0.5  # how many rows a leaf counts for that no row reached
+_NUMBERS_MAX = 1 << 22  # answers of trees that are held at a time
 _GROWTH = 1.25  # by how much the share of trees grows when answers do not agree
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Ensemble:
     forest: Forest
+    averages: bool  # the runtime divides by the number of trees
     leaves: Array  # [rows, trees]: the leaf that each row ends in
     order: list[int]  # trees, the most useful first
     products: Array  # [trees, trees] of what trees answer
@@ -78,16 +80,27 @@ def _measured(
     forest = compact_trees.compacted(trees.read(node))
     rows = agreement.tapped(model, node.input[0], folder, context.threads, fit)
     leaves = forest.leaves_reached(rows)
-    flat = forest.votes[leaves].transpose(1, 0, 2).reshape(forest.tree_count, -1)
-    products = flat @ flat.T
+    products = _products(forest, leaves)
     shares = products.sum(axis=1)
     return _Ensemble(
         forest=forest,
+        averages=trees.option(node, "aggregate_function", "SUM") == "AVERAGE",
         leaves=leaves,
         order=_order(products, shares),
         products=products,
         shares=shares,
     )
+
+
+def _products(forest: Forest, leaves: Array) -> Array:
+    """Return the products of what each two trees answer, summed over rows and targets."""
+    products = np.zeros((forest.tree_count, forest.tree_count))
+    rows = max(1, _NUMBERS_MAX // (forest.tree_count * forest.votes.shape[1]))
+    for begin in range(0, len(leaves), rows):
+        answers = forest.votes[leaves[begin : begin + rows]]
+        flat = answers.transpose(1, 0, 2).reshape(forest.tree_count, -1)
+        products += flat @ flat.T
+    return products
 
 
 def _order(products: Array, shares: Array) -> list[int]:
@@ -130,7 +143,7 @@ def _scales(ensemble: _Ensemble, chosen: Array) -> Array:
     scales: Array = np.linalg.solve(
         products + pull * np.eye(len(chosen)), shares + pull * common * np.ones(len(chosen))
     )
-    return scales
+    return scales * len(chosen) / ensemble.forest.tree_count if ensemble.averages else scales
 
 
 def _with_fewer_leaves(forest: Forest, reached: Array, node_ratio: float) -> Forest:

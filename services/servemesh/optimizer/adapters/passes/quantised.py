@@ -6,7 +6,7 @@ import platform
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -55,8 +55,8 @@ def check_any(model: onnx.ModelProto, pass_id: str) -> None:
 
 @contextmanager
 def as_file(model: onnx.ModelProto) -> Iterator[Path]:
-    """Give the model as a file in a folder of its own, where onnxruntime may put others beside it."""
-    with tempfile.TemporaryDirectory() as folder:
+    """Give the model as a file in a folder of its own, where onnxruntime may leave others, and we are meanwhile."""
+    with tempfile.TemporaryDirectory() as folder, chdir(folder):
         path = Path(folder) / "model.onnx"
         models.write(model, path, model)
         yield path

@@ -27,23 +27,21 @@ def apply(source: Path, target: Path, parameters: WeightOnlyParameters, context:
     made: list[onnx.NodeProto] = []
     count = 0
     for node in model.graph.node:
-        matrix = None if node.name in parameters.nodes_excluded else _matrix(node, weights)
-        if matrix is None or matrix.shape[0] < parameters.block_size:
-            made.append(node)
-            continue
-        count += 1
-        made += _in_blocks(model.graph, node, matrix, parameters)
+        blocked = node.op_type in parameters.op_types and node.name not in parameters.nodes_excluded
+        replaced = _replaced(model.graph, node, weights, parameters) if blocked else None
+        count += replaced is not None
+        made += replaced or [node]
     if not count:
         raise models.does_not_apply(
             PASS,
-            f"it has no product with a constant matrix of at least {parameters.block_size} rows",
+            f"it has no product with, or table of, a constant matrix of at least {parameters.block_size} rows",
             "use int8_static for convolutions, or a smaller block_size",
         )
     models.set_nodes(model.graph, made)
     models.import_domain(model, DOMAIN, 1)
     models.forget_unread(model)
     models.write(model, target, like)
-    return [f"The weights of {count} products are int{parameters.bits} in blocks of {parameters.block_size}."]
+    return [f"The weights of {count} nodes are int{parameters.bits} in blocks of {parameters.block_size}."]
 
 
 def _check(parameters: WeightOnlyParameters) -> None:
@@ -64,10 +62,63 @@ def _check(parameters: WeightOnlyParameters) -> None:
         )
 
 
+def _replaced(
+    graph: onnx.GraphProto,
+    node: onnx.NodeProto,
+    weights: dict[str, onnx.TensorProto],
+    parameters: WeightOnlyParameters,
+) -> list[onnx.NodeProto] | None:
+    """Return the nodes that do with blocks what `node` does; None if it has no matrix that is large enough."""
+    if node.op_type == "Gather":
+        return _table_in_blocks(graph, node, weights, parameters)
+    matrix = _matrix(node, weights)
+    if matrix is None or matrix.shape[0] < parameters.block_size:
+        return None
+    return _in_blocks(graph, node, matrix, parameters)
+
+
+def _table_in_blocks(
+    graph: onnx.GraphProto,
+    node: onnx.NodeProto,
+    weights: dict[str, onnx.TensorProto],
+    parameters: WeightOnlyParameters,
+) -> list[onnx.NodeProto] | None:
+    """Return the look-up of a table of embeddings whose rows are in blocks."""
+    tensor = weights.get(node.input[0])
+    axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 0)
+    if tensor is None or len(tensor.dims) != 2 or axis or tensor.dims[1] % parameters.block_size:
+        return None
+    packed, scales, zeros = blocks(
+        numpy_helper.to_array(tensor).T, parameters.bits, parameters.block_size, parameters.symmetric
+    )
+    parts = {"blocks": packed.reshape(len(packed), -1), "scales": scales}
+    if zeros is not None:
+        parts["zeros"] = zeros
+    names = {part: f"{tensor.name}.{part}" for part in parts}
+    have = {each.name for each in graph.initializer}
+    graph.initializer.extend(
+        numpy_helper.from_array(array, names[part])
+        for part, array in parts.items()
+        if names[part] not in have
+    )
+    rest = [names[part] for part in ("scales", "zeros") if part in names]
+    return [
+        helper.make_node(
+            "GatherBlockQuantized",
+            [names["blocks"], node.input[1], *rest],
+            [node.output[0]],
+            name=node.name,
+            domain=DOMAIN,
+            bits=parameters.bits,
+            block_size=parameters.block_size,
+            gather_axis=0,
+            quantize_axis=1,
+        )
+    ]
+
+
 def _matrix(node: onnx.NodeProto, weights: dict[str, onnx.TensorProto]) -> Array | None:
     """Return the constant matrix [inputs, outputs] that a node multiplies by; None if it does something else."""
-    if node.op_type not in ("Gemm", "MatMul") or node.domain not in ("", "ai.onnx"):
-        return None
     tensor = weights.get(node.input[1])
     if tensor is None or len(tensor.dims) != 2 or tensor.data_type != onnx.TensorProto.FLOAT:
         return None

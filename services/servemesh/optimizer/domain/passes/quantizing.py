@@ -65,7 +65,9 @@ class Int8StaticParameters:
     symmetric_weights: bool = parameter(True, doc="Whether the zero of weights is the zero of the integers.")
     reduce_range: str = parameter("auto", doc=_REDUCE_RANGE, choices=_REDUCE_RANGE_CHOICES)
     op_types: tuple[str, ...] = parameter(
-        (), doc="Operators that are quantised; none given means all that can be."
+        (),
+        doc="Operators that are quantised; none given means all that can be, but where there is attention only Gemm "
+        "and MatMul with weights.",
     )
     op_types_excluded: tuple[str, ...] = parameter((), doc="Operators to leave as they are.")
     nodes_excluded: tuple[str, ...] = parameter((), doc=_EXCLUDED)
@@ -78,6 +80,11 @@ class WeightOnlyParameters:
     """Parameters of weight_only."""
 
     bits: int = parameter(4, doc="Bits of a weight, 4 or 8.", least=4, most=8)
+    op_types: tuple[str, ...] = parameter(
+        ("Gemm", "MatMul"),
+        doc="Operators whose weights are stored so; Gather looks up embeddings.",
+        choices=("Gather", "Gemm", "MatMul"),
+    )
     block_size: int = parameter(32, doc="Weights that share a scale: a power of two.", least=16, most=256)
     symmetric: bool = parameter(True, doc="Whether the zero of weights is the middle of the integers.")
     accuracy_level: int = parameter(
