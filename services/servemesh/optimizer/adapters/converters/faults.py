@@ -7,6 +7,7 @@ import re
 from servemesh.errors import InvalidError, ServemeshError
 
 CAUSE_CHARS_MAX = 300
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _PATHS = re.compile(r"(?:/[\w.@+-]+){2,}/?")
 _OPERATORS = (
     re.compile(r"No ONNX function found for <OpOverload\(op='([\w.:]+)'"),
@@ -42,7 +43,7 @@ def unsupported(error: Exception, framework: str, advice: str) -> ServemeshError
 
 def shown(error: Exception) -> str:
     """Return the first telling line of what a library says of the program, without paths."""
-    lines = (line.strip() for line in str(error).splitlines())
+    lines = (line.strip() for line in _COLOURS.sub("", str(error)).splitlines())
     line = next((line for line in lines if line), type(error).__name__)
     return _PATHS.sub("…", line)[:CAUSE_CHARS_MAX]
 

@@ -31,6 +31,12 @@ ADVICE = "replace the step with one that skl2onnx knows, or do it before the cal
 # Beside what skops trusts by itself: types of scikit-learn that hold arrays and numbers, and run nothing when made.
 TRUSTED = frozenset(
     {
+        "sklearn.calibration._CalibratedClassifier",
+        "sklearn.calibration._SigmoidCalibration",
+        "sklearn.feature_selection._univariate_selection.chi2",
+        "sklearn.feature_selection._univariate_selection.f_classif",
+        "sklearn.feature_selection._univariate_selection.f_regression",
+        "sklearn.utils._bunch.Bunch",
         "sklearn._loss.link.Interval",
         "sklearn._loss.link.LogitLink",
         "sklearn._loss.link.MultinomialLogit",
