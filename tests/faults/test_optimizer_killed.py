@@ -28,7 +28,7 @@ from tests.harness.processes import Child, accepts, free_ports
 from tests.harness.seaweed import SeaweedServer
 from tests.harness.served import served
 
-KILLS = int(lasting(2, 8))
+KILLS = int(lasting(1, 8))
 JOBS = int(lasting(2, 6))
 BUCKET = "killed-optimizer"
 State = pb.Job.State
