@@ -14,7 +14,7 @@ def _gather(call: Call) -> Tensor:
     value, index = call.tensor(0), call.tensor(1)
     axis = axis_of(call, value.ndim, 0)
     picked = value.index_select(axis, _from_front(index, value.shape[axis]).reshape(-1))
-    return picked.reshape(*value.shape[:axis], *index.shape, *value.shape[axis + 1 :])
+    return picked.reshape((*value.shape[:axis], *index.shape, *value.shape[axis + 1 :]))
 
 
 def _gather_elements(call: Call) -> Tensor:
