@@ -135,6 +135,17 @@ def server_span(method: str, call: Any) -> Any:
     return _Recorded(method[1:], parent, SpanKind.SERVER, attributes)
 
 
+def http_span(route: str, call: Any) -> Any:
+    """Return the context manager around a request that an HTTP server answers. `route` is "GET /path/{of}/it"."""
+    if _sampling.tracer is None:
+        return _Unrecorded(call)
+    parent = _parent_of(call)
+    if not (parent.trace_flags & _SAMPLED if parent else _is_drawn(route)):
+        return _Unrecorded(call)
+    verb, _, path = route.partition(" ")
+    return _Recorded(route, parent, SpanKind.SERVER, {"http.request.method": verb, "http.route": path})
+
+
 def _is_drawn(method: str) -> bool:
     return random.random() < _sampling.ratio and not method.startswith(_PROBES)
 

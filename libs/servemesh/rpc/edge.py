@@ -89,10 +89,7 @@ def to_status(error: BaseException, *, pushback: bool = True) -> grpc.Status:
     A trailer says when to send the call again; without `pushback` it is not the one that gRPC's own retries
     obey, because the transport cannot send that.
     """
-    if isinstance(error, grpc.aio.AioRpcError):
-        error = from_rpc_error(error)
-    if not isinstance(error, ServemeshError):
-        error = _unexpected(error)
+    error = typed(error)
     message = error.message[:MESSAGE_CHARS_MAX]
     status = status_pb2.Status(code=code_of(error).value[0], message=message)
     status.details.extend(_details(error))
@@ -104,6 +101,13 @@ def to_status(error: BaseException, *, pushback: bool = True) -> grpc.Status:
     key = PUSHBACK_KEY if pushback else PUSHBACK_KEY_INSIDE
     trailers = (*described.trailing_metadata, (key, str(pushback_ms)))
     return described._replace(trailing_metadata=trailers)
+
+
+def typed(error: BaseException) -> ServemeshError:
+    """Return the error as a caller may read it; what we did not expect is logged, not told."""
+    if isinstance(error, grpc.aio.AioRpcError):
+        return from_rpc_error(error)
+    return error if isinstance(error, ServemeshError) else _unexpected(error)
 
 
 async def _refuse(context: Any, error: Exception | asyncio.CancelledError, pushback: bool) -> NoReturn:

@@ -1,0 +1,1 @@
+"""The edge that is asked, and the HTTP server that is asked from."""

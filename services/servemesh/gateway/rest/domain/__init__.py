@@ -1,0 +1,1 @@
+"""How the protocol's JSON reads: documents, tensors, codes."""
