@@ -20,7 +20,8 @@ from servemesh.client import Client
 from tests.harness.waiting import blocking_until
 
 HEAL_S = 30.0
-PROCESSES = ("nats", "weed", "registry", "optimizer", "gateway", "envoy", "worker-1", "worker-2")
+PROCESSES = ("nats", "weed", "registry", "optimizer", "gateway", "rest", "envoy", "worker-1", "worker-2")
+FREE_PORTS = ("--port", "0", "--http-port", "0", "--metrics-port", "0")
 
 
 def servemesh(*words: str, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
@@ -72,15 +73,15 @@ def test_the_metrics_of_the_whole_mesh_are_one_valid_page(user_mesh: DemoMesh):
 
 
 def test_a_second_mesh_on_the_same_folder_is_refused(user_mesh: DemoMesh):
-    answer = servemesh("up", "--data-dir", str(user_mesh.folder), "--port", "0", "--metrics-port", "0")
+    answer = servemesh("up", "--data-dir", str(user_mesh.folder), *FREE_PORTS)
     assert answer.returncode == 1
     assert "already runs" in answer.stderr
     assert user_mesh.status()["ready"]
 
 
-@pytest.mark.parametrize("option", ["--port", "--metrics-port"])
+@pytest.mark.parametrize("option", ["--port", "--http-port", "--metrics-port"])
 def test_a_taken_port_is_named(tmp_path: Path, option: str):
-    ports = {"--port": "0", "--metrics-port": "0"}
+    ports = dict(zip(FREE_PORTS[::2], FREE_PORTS[1::2], strict=True))
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -121,7 +122,7 @@ def test_a_stopped_mesh_comes_back_and_serves_at_once_what_it_had(tmp_path: Path
 @pytest.mark.timeout(120)
 def test_a_detached_mesh_is_ended_by_down(tmp_path: Path):
     folder = str(tmp_path)
-    up = servemesh("up", "--data-dir", folder, "--port", "0", "--metrics-port", "0", "--detach", "--json")
+    up = servemesh("up", "--data-dir", folder, *FREE_PORTS, "--detach", "--json")
     assert up.returncode == 0, up.stderr
     pids = [json.loads(up.stdout)["pid"], *(item["pid"] for item in json.loads(up.stdout)["processes"])]
     assert "ready" in servemesh("logs", "registry", "--data-dir", folder).stdout

@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
 import servemesh.cli.settings
+import servemesh.gateway.rest.settings
 import servemesh.gateway.settings
 import servemesh.local.settings
 import servemesh.optimizer.settings
@@ -39,6 +40,11 @@ SECTIONS: Sequence[tuple[str, str, type[BaseSettings]]] = (
         "Gateway",
         "The gateway service, and Envoy by what it is told.",
         servemesh.gateway.settings.Settings,
+    ),
+    (
+        "REST front",
+        "The Open Inference Protocol over HTTP, in a process of its own beside the gateway service.",
+        servemesh.gateway.rest.settings.Settings,
     ),
     ("Registry", "Models, Deployments, placement and uploads.", servemesh.registry.settings.Settings),
     (

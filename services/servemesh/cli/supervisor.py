@@ -18,7 +18,17 @@ from servemesh.local.domain.processes import MeshStatus
 from servemesh.local.settings import supervisor_environment
 
 _PROBE_S = 1.0
-_NEEDED = ("envoy", "xds", "sqlalchemy", "onnxruntime", "nats", "minio", "prometheus_client", "uvloop")
+_NEEDED = (
+    "envoy",
+    "xds",
+    "sqlalchemy",
+    "onnxruntime",
+    "nats",
+    "minio",
+    "prometheus_client",
+    "uvloop",
+    "uvicorn",
+)
 """What the processes of a mesh import and the CLI alone does not."""
 
 
@@ -36,7 +46,7 @@ class SupervisorProcess:
         """Where the logs of the mesh lie."""
         return self._folder.logs
 
-    def start(self, *, workers: int, port: int, metrics_port: int) -> None:
+    def start(self, *, workers: int, port: int, http_port: int, metrics_port: int) -> None:
         """Start it in a session of its own, so that a Ctrl-C at the terminal reaches only us."""
         _check_installed()
         try:
@@ -54,7 +64,11 @@ class SupervisorProcess:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "servemesh.local.main"],
                 env=supervisor_environment(
-                    data_dir=self._folder.path, workers=workers, port=port, metrics_port=metrics_port
+                    data_dir=self._folder.path,
+                    workers=workers,
+                    port=port,
+                    http_port=http_port,
+                    metrics_port=metrics_port,
                 ),
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -128,7 +128,10 @@ def _told(error: HopelessError, data_dir: DataDir) -> str:
 def _laid_out(settings: Settings, data_dir: DataDir, block: int) -> MeshLayout:
     if settings.port and not tcp_ports.is_free(settings.port):
         raise _taken(settings.port, "gRPC", "--port")
-    names = port_names(settings.workers) + ([] if settings.port else ["edge"])
+    if settings.http_port and not tcp_ports.is_free(settings.http_port):
+        raise _taken(settings.http_port, "HTTP", "--http-port")
+    names = port_names(settings.workers)
+    names += [name for name, port in (("edge", settings.port), ("http", settings.http_port)) if not port]
     chosen = ports.chosen(
         names, block=block, previous=data_dir.ports(), is_free=tcp_ports.is_free_with_offset
     )
@@ -139,6 +142,7 @@ def _laid_out(settings: Settings, data_dir: DataDir, block: int) -> MeshLayout:
         cpus=os.cpu_count() or 1,
         has_optimizer=all(importlib.util.find_spec(module) for module in _OPTIMIZER_NEEDS),
         edge_address=f"{_HOST}:{settings.port or chosen['edge']}",
+        http_address=f"{_HOST}:{settings.http_port or chosen['http']}",
         ports=chosen,
         secrets=data_dir.secrets(),
         programs=_programs(),
@@ -178,6 +182,7 @@ def _first_status(
         data_dir=str(layout.data_dir),
         address=layout.edge_address,
         metrics_address=metrics_address,
+        http_address=layout.http_address,
         processes=tuple(
             ProcessStatus(name=spec.name, address=spec.address, log=str(launcher.log_path(spec.name)))
             for spec in mesh.processes

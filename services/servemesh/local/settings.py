@@ -27,6 +27,8 @@ class Settings(BaseSettings):
     """Worker processes."""
     port: int = Field(default=8001, ge=0, le=65535)
     """The mesh's one public gRPC port, Envoy's; 0 takes a free one."""
+    http_port: int = Field(default=8000, ge=0, le=65535)
+    """The mesh's one public HTTP port, for the Open Inference Protocol over REST; 0 takes a free one."""
     metrics_port: int = Field(default=8002, ge=0, le=65535)
     """Prometheus page of the whole mesh; 0 takes a free one."""
     grace_s: float = Field(default=60.0, gt=0, le=300)
@@ -47,7 +49,7 @@ def inherited_environment() -> Mapping[str, str]:
 
 
 def supervisor_environment(
-    *, data_dir: Path, workers: int, port: int, metrics_port: int
+    *, data_dir: Path, workers: int, port: int, http_port: int, metrics_port: int
 ) -> Mapping[str, str]:
     """Return the environment that tells a supervisor process these settings."""
     return {
@@ -55,5 +57,6 @@ def supervisor_environment(
         "SERVEMESH_LOCAL_DATA_DIR": str(data_dir),
         "SERVEMESH_LOCAL_WORKERS": str(workers),
         "SERVEMESH_LOCAL_PORT": str(port),
+        "SERVEMESH_LOCAL_HTTP_PORT": str(http_port),
         "SERVEMESH_LOCAL_METRICS_PORT": str(metrics_port),
     }

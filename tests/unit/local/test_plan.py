@@ -18,6 +18,7 @@ def a_plan(workers: int = 2, *, has_optimizer: bool = True) -> MeshPlan:
             cpus=2,
             has_optimizer=has_optimizer,
             edge_address="127.0.0.1:8001",
+            http_address="127.0.0.1:8000",
             ports=ports,
             secrets=Secrets(access_key="the-access-key", secret_key="the-secret-key"),
             programs=Programs(python=("python",), nats_server="nats-server", weed="weed", envoy="envoy"),
@@ -34,6 +35,7 @@ def test_there_are_as_many_workers_as_asked_for():
         "optimizer",
         "gateway",
         "envoy",
+        "rest",
         "worker-1",
         "worker-2",
         "worker-3",
@@ -94,3 +96,9 @@ def test_workers_share_half_of_the_memory():
         if spec.name.startswith("worker")
     ]
     assert sum(shares) == pytest.approx(0.5)
+
+
+def test_the_rest_front_asks_the_public_address_and_serves_the_public_http_port():
+    rest = next(spec for spec in a_plan().processes if spec.name == "rest")
+    assert rest.address == rest.environment["SERVEMESH_GATEWAY_HTTP_ADDRESS"] == "127.0.0.1:8000"
+    assert rest.environment["SERVEMESH_GATEWAY_HTTP_EDGE_ADDRESS"] == "127.0.0.1:8001"

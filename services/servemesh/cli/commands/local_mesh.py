@@ -32,6 +32,9 @@ def up(
     data_dir: DataDir,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Worker processes.")] = 2,
     port: Annotated[int, typer.Option(min=0, max=65535, help="gRPC port of the mesh; 0: a free one.")] = 8001,
+    http_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="HTTP port of the mesh; 0: a free one.")
+    ] = 8000,
     metrics_port: Annotated[
         int, typer.Option(min=0, max=65535, help="Prometheus port of the mesh; 0: a free one.")
     ] = 8002,
@@ -40,7 +43,7 @@ def up(
 ) -> None:
     """Start a whole mesh on this machine. Ctrl-C drains and ends it."""
     supervisor = SupervisorProcess(data_dir.absolute(), detached=detach)
-    supervisor.start(workers=workers, port=port, metrics_port=metrics_port)
+    supervisor.start(workers=workers, port=port, http_port=http_port, metrics_port=metrics_port)
     # From here on a signal must end the mesh, not only this command.
     signal.signal(signal.SIGTERM, _interrupted)
     try:
@@ -156,6 +159,7 @@ def _panel(mesh: MeshStatus, *, detached: bool) -> Panel:
     ]
     text = (
         f"gRPC      {mesh.address}    (Open Inference Protocol, servemesh.api)\n"
+        f"HTTP      http://{mesh.http_address}/v2    (the same over REST)\n"
         f"metrics   http://{mesh.metrics_address}/metrics\n"
         f"data      {mesh.data_dir}\n"
         f"workers   {workers}\n\n"

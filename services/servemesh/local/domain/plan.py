@@ -41,6 +41,7 @@ def planned(layout: MeshLayout) -> MeshPlan:
             *((_optimizer(layout),) if layout.has_optimizer else ()),
             _gateway(layout),
             _envoy(layout),
+            _rest(layout),
             *(_worker(layout, number) for number in numbers),
         ),
         files={
@@ -207,6 +208,18 @@ def _envoy(layout: MeshLayout) -> ProcessSpec:
     )
 
 
+def _rest(layout: MeshLayout) -> ProcessSpec:
+    return _service(
+        layout,
+        "gateway.rest",
+        "rest",
+        Stage.EDGE,
+        prefix="SERVEMESH_GATEWAY_HTTP_",
+        ADDRESS=layout.http_address,
+        EDGE_ADDRESS=layout.edge_address,
+    )
+
+
 def _worker(layout: MeshLayout, number: int) -> ProcessSpec:
     name = f"worker-{number}"
     return _service(
@@ -232,12 +245,15 @@ def _object_store(layout: MeshLayout) -> dict[str, str]:
     }
 
 
-def _service(layout: MeshLayout, service: str, name: str, stage: Stage, **variables: str) -> ProcessSpec:
+def _service(
+    layout: MeshLayout, service: str, name: str, stage: Stage, *, prefix: str = "", **variables: str
+) -> ProcessSpec:
     """Return a process of ours: configured by its environment, ready when it logs that it is."""
-    prefix = f"SERVEMESH_{service.upper()}_"
+    prefix = prefix or f"SERVEMESH_{service.upper()}_"
     metrics_address = layout.address(f"{name}-metrics")
+    address = variables.get("ADDRESS") or layout.address(name)
     common = {
-        "ADDRESS": layout.address(name),
+        "ADDRESS": address,
         "METRICS_ADDRESS": metrics_address,
         "INSTANCE": name,
         "NATS_URL": f"nats://{layout.address('nats')}",
@@ -246,7 +262,7 @@ def _service(layout: MeshLayout, service: str, name: str, stage: Stage, **variab
         name=name,
         command=(*layout.programs.python, "-m", f"servemesh.{service}.main"),
         environment={f"{prefix}{key}": value for key, value in {**common, **variables}.items()},
-        address=layout.address(name),
+        address=address,
         stage=stage,
         health_url=f"http://{metrics_address}/healthz",
         metrics_url=f"http://{metrics_address}/metrics",

@@ -72,6 +72,7 @@ class MeshStatus:
     data_dir: str
     address: str
     metrics_address: str
+    http_address: str = ""
     state: State = State.STARTING
     error: str = ""
     processes: tuple[ProcessStatus, ...] = ()
