@@ -76,8 +76,8 @@ class Settings(BaseSettings):
     eject_after_failures: int = Field(default=3, ge=1, le=1_000)
     """A worker that fails so many calls in a row gets none for a while."""
     ejection_s: float = Field(default=2, gt=0, le=300)
-    """That while, the first time; it grows with each further one."""
-    ejection_s_max: float = Field(default=4, gt=0, le=3_600)
+    """That while, the first time; it grows with each further one, as far as `SERVEMESH_GATEWAY_EJECTION_S_MAX` lets it."""
+    ejection_s_max: float = Field(default=2, gt=0, le=3_600)
     """The longest such while."""
 
     message_bytes_max: int = Field(default=64 * _MEBIBYTE, ge=1024, le=1024 * _MEBIBYTE)

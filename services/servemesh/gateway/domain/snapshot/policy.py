@@ -77,7 +77,7 @@ class Health:
     eject_after_failures: int = 3  # in a row
     eject_interval_s: float = 0.5
     ejection_s: float = 2.0
-    ejection_max_s: float = 4.0  # so that the mesh is whole within 5 s after the last failure
+    ejection_max_s: float = 2.0  # a worker that is back is not kept waiting longer the second time
     ejection_percent_max: int = 100
     connect_timeout_s: float = 0.5
 
