@@ -76,7 +76,7 @@ class Settings(BaseSettings):
     eject_after_failures: int = Field(default=3, ge=1, le=1_000)
     """A worker that fails so many calls in a row gets none for a while."""
     ejection_s: float = Field(default=2, gt=0, le=300)
-    """That while, the first time; it grows with each further one, as far as `SERVEMESH_GATEWAY_EJECTION_S_MAX` lets it."""
+    """That while, the first time; it grows with each further one, up to `SERVEMESH_GATEWAY_EJECTION_S_MAX`."""
     ejection_s_max: float = Field(default=2, gt=0, le=3_600)
     """The longest such while."""
 
