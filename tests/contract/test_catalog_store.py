@@ -12,8 +12,8 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from servemesh.registry.adapters import data_lock
 from servemesh.errors import InvalidError, UnavailableError
+from servemesh.registry.adapters import data_lock
 from servemesh.registry.adapters.sql_schema import metadata
 from servemesh.registry.adapters.sql_store import SqlStore
 from servemesh.sql import engines as sql_engines
