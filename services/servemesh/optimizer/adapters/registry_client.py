@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -18,10 +19,12 @@ from servemesh.client.awaiting import AwaitingRunner
 from servemesh.client.results import Version
 from servemesh.client.retries import RetryPolicy
 from servemesh.client.steps import Call, Operation
-from servemesh.errors import MissingError
+from servemesh.errors import MissingError, StaleError
 from servemesh.optimizer.adapters.blob_folders import BlobFolders, FolderSettings
 from servemesh.optimizer.domain.records import StoredFile
 from servemesh.optimizer.service.ports import FetchedVersion
+
+BUSY_WAIT_S = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,15 +89,24 @@ class RegistryClient:
         request_id: str,
     ) -> str:
         """Make the files of `folder` a new Version of the Model and return its name; one for each request_id."""
-        operation = transfers.push(
-            names.model_id(model),
-            folder,
-            labels,
-            _silent,
-            source_versions=source_versions,
-            request_id=request_id,
-        )
-        made = await self._runner.run(operation, self._settings.transfer_s_max)
+        until_s = asyncio.get_running_loop().time() + self._settings.transfer_s_max
+        while True:
+            operation = transfers.push(
+                names.model_id(model),
+                folder,
+                labels,
+                _silent,
+                source_versions=source_versions,
+                request_id=request_id,
+            )
+            try:
+                made = await self._runner.run(operation, until_s - asyncio.get_running_loop().time())
+                break
+            except StaleError:
+                # Whoever had the job before is still at work on the same Upload.
+                if asyncio.get_running_loop().time() + BUSY_WAIT_S > until_s:
+                    raise
+                await asyncio.sleep(BUSY_WAIT_S)
         return names.version(made.model, made.version)
 
     async def set_alias(self, alias: str, version: str) -> None:
