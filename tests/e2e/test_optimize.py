@@ -25,7 +25,7 @@ def test_four_lines_from_a_trained_program_to_an_optimised_endpoint(user_mesh: D
     images = images.astype(np.float32)
     network = MLPClassifier(hidden_layer_sizes=(256,), max_iter=30, random_state=0).fit(images, digits)
     rows, program = tmp_path / "digits.npz", tmp_path / "digits.skops"
-    np.savez(rows, X=images, digit=digits)
+    np.savez(rows, input=images, digit=digits)  # what converted scikit-learn estimators call it
     skops.io.dump(network, program)
 
     dataset = servemesh(user_mesh, f"dataset push {MODEL} {rows} --label digit")
@@ -43,7 +43,7 @@ def test_four_lines_from_a_trained_program_to_an_optimised_endpoint(user_mesh: D
     assert variant["size_ratio"] < 0.6
     assert deployed["state"] == "READY"
     with Client(user_mesh.address) as client:
-        answers = client.infer(MODEL, {"X": images[:200]})
+        answers = client.infer(MODEL, {"input": images[:200]})
         versions = {each.version: each for each in client.versions(MODEL)}
     assert answers.version == str(variant["version"])
     assert (next(iter(answers.values())).ravel() == digits[:200]).mean() > 0.9

@@ -91,8 +91,22 @@ def _prepared(path: Path) -> Path:
     else:
         return path
     made = models.read(prepared)
+    _flatten_biases(made)
     models.write(made, prepared, model)
     return prepared
+
+
+def _flatten_biases(model: onnx.ModelProto) -> None:
+    """Give the biases of Gemm nodes one axis; onnxruntime quantises a [1, n] bias by channel only with an error."""
+    biases = {node.input[2] for node in model.graph.node if node.op_type == "Gemm" and len(node.input) > 2}
+    others = {
+        name
+        for node in model.graph.node
+        for name in (node.input[:2] if node.op_type == "Gemm" else node.input)
+    }
+    for tensor in model.graph.initializer:
+        if tensor.name in biases - others and len(tensor.dims) == 2 and tensor.dims[0] == 1:
+            del tensor.dims[0]
 
 
 def _excluded(
