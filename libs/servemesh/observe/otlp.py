@@ -62,9 +62,10 @@ async def exporting(service: str, instance: str, endpoint: str, sample_ratio: fl
         traces.stop()
         ended.set()
         until_s = time.monotonic() + SHUTDOWN_S
-        for end in (provider.shutdown, metrics.shutdown):
-            await _within(end, until_s)
+        await _within(provider.shutdown, until_s)
+        # The pump sends once more: an exporter shut down before that would refuse it.
         await asyncio.to_thread(pump.join, max(0.0, until_s - time.monotonic()))
+        await _within(metrics.shutdown, until_s)
 
 
 def _pump(exporter: OTLPMetricExporter, resource: Resource, ended: threading.Event) -> None:
