@@ -1,0 +1,1 @@
+"""What is measured, asked and concluded: plain values and rules."""
