@@ -10,7 +10,8 @@ WORKER_JOINED = "servemesh.v1.fleet.worker.joined.*"
 WORKER_LEFT = "servemesh.v1.fleet.worker.left.*"
 JOB_FACTS = "servemesh.v1.optimizer.job.>"
 JOBS_QUEUED = "servemesh.v1.optimizer.job.queued.*"
-STREAM_SUBJECTS = (REGISTRY_FACTS, WORKER_JOINED, WORKER_LEFT, JOB_FACTS)
+ALERT_FACTS = "servemesh.v1.metrics.alert.>"
+STREAM_SUBJECTS = (REGISTRY_FACTS, WORKER_JOINED, WORKER_LEFT, JOB_FACTS, ALERT_FACTS)
 WORKERS_ANNOUNCED = "servemesh.v1.fleet.worker.announced.*"
 ASSIGNMENT_CHANGED_ALL = "servemesh.v1.fleet.assignment.changed.all"
 
@@ -33,6 +34,11 @@ def worker_left(worker_id: str) -> str:
 def job_fact(participle: str, kind: str) -> str:
     """Return the subject of a fact about a job, as in `job_fact("queued", "conversion")`."""
     return f"servemesh.v1.optimizer.job.{participle}.{kind}"
+
+
+def alert_fact(participle: str, rule_id: str) -> str:
+    """Return the subject of a fact about an alert, as in `alert_fact("fired", "worker_lost")`."""
+    return f"servemesh.v1.metrics.alert.{participle}.{rule_id}"
 
 
 def worker_announced(worker_id: str) -> str:
