@@ -225,6 +225,35 @@ ANNOUNCEMENT_MALFORMED = "announcement.malformed"
 STATE_NOT_KEPT = "state.not_kept"  # with reason: the disk does not take what is to outlive the process
 STATE_UNREADABLE = "state.unreadable"  # what an earlier start kept is left aside
 
+# --- metrics: alerts and reports ------------------------------------------------------------------
+METRICS_ALERTS_OPEN = _metric("servemesh.metrics.alerts.open", "Alerts that have not ended.", "state")
+METRICS_ALERTS_IGNORED = _metric(
+    "servemesh.metrics.alerts.ignored", "Conditions that hold and became no alert, because there were too many."
+)
+METRICS_RULES_DURATION = _metric(
+    "servemesh.metrics.rules.duration", "Time that the last look at all rules took.", unit=SECONDS
+)
+METRICS_RULES_FAILED = _metric("servemesh.metrics.rules.failed", "Rules that could not be looked at.", "rule")
+METRICS_DELIVERIES = _metric(
+    "servemesh.metrics.deliveries", "Attempts to deliver alerts: taken, retried or lost.", "channel", "outcome"
+)
+METRICS_DELIVERIES_LOST = _metric(
+    "servemesh.metrics.deliveries.lost", "Deliveries given up: too old, or too many.", "channel"
+)
+METRICS_REPORTS = _metric("servemesh.metrics.reports", "Reports written or failed.", "kind", "outcome")
+
+ALERT_FIRING = "alert.firing"  # with alert, rule, severity, labels, text, runbook
+ALERT_RESOLVED = "alert.resolved"  # likewise
+ALERTS_WAITING = "alerts.waiting"  # with reason: what is kept of alerts cannot be read or written now
+ALERTS_IGNORED = "alerts.ignored"  # with count
+RULE_FAILED = "rule.failed"  # with rule, reason: it could not be looked at this time
+DELIVERY_FAILED = "delivery.failed"  # with channel, group, reason, outcome: retried or lost
+DELIVERIES_TRIMMED = "deliveries.trimmed"  # with count: the outbox was full
+REPORT_WRITTEN = "report.written"  # with report, size_bytes
+REPORT_WAITING = "report.waiting"  # with report, reason: it is tried again
+REPORT_NO_PDF = "report.no_pdf"  # with cause: the renderer failed; the report has no PDF
+REPORTS_SWEPT = "reports.swept"  # with count: files that no report has any more are deleted
+
 # --- the local mesh's supervisor -------------------------------------------------------------------
 LOCAL_UP = _metric("servemesh.local.process.up", "Whether the process gave its metrics.", "process")
 LOCAL_RESTARTS = _metric("servemesh.local.process.restarts", "How often it was started again.", "process")
