@@ -1,0 +1,1 @@
+"""Adapters: the store, OTLP, and what else the metrics service touches outside."""

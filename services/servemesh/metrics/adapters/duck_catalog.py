@@ -1,0 +1,112 @@
+"""The series that the store knows, by number, for readers and the writer alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import duckdb
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from servemesh.metrics.domain.points import Series
+from servemesh.metrics.domain.queries import Kind, MetricInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Picked:
+    """The series that a query looks at, and which of its groups each belongs to."""
+
+    series: NDArray[np.int32]
+    groups: NDArray[np.int32]
+    labels: tuple[Mapping[str, str], ...]
+
+
+@dataclass(slots=True)
+class Catalog:
+    """Numbers of series. Only the writer adds; readers see what was added before they looked."""
+
+    _numbers: dict[Series, int] = field(default_factory=dict)
+    _by_metric: dict[str, dict[Series, int]] = field(default_factory=dict)
+    _next: int = 0
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def load(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Read what an earlier start knew."""
+        rows = connection.execute("SELECT id, metric, kind, unit, labels FROM series").fetchall()
+        self.add(
+            (Series(metric, Kind(kind), unit, tuple(map(tuple, orjson.loads(labels)))), number)
+            for number, metric, kind, unit, labels in rows
+        )
+
+    def number(self, series: Series) -> int | None:
+        """Return the number of a series that is known."""
+        return self._numbers.get(series)
+
+    @property
+    def next_number(self) -> int:
+        """The number that the next new series gets."""
+        return self._next
+
+    def series(self) -> tuple[Series, ...]:
+        """Return all of them."""
+        return tuple(self._numbers)
+
+    def add(self, known: Iterable[tuple[Series, int]]) -> None:
+        """Make series known."""
+        added: dict[str, dict[Series, int]] = {}
+        for series, number in known:
+            self._numbers[series] = number
+            added.setdefault(series.metric, {})[series] = number
+            self._next = max(self._next, number + 1)
+        for metric, more in added.items():  # replaced, not changed: a reader may be going through it
+            self._by_metric = {**self._by_metric, metric: {**self._by_metric.get(metric, {}), **more}}
+
+    def of_metric(self, metric: str) -> Mapping[Series, int]:
+        """Return the series of one metric."""
+        return self._by_metric.get(metric, {})
+
+    def metrics(self) -> tuple[MetricInfo, ...]:
+        """Return what there is, by name."""
+        known = self._by_metric
+        return tuple(_info(name, tuple(known[name])) for name in sorted(known))
+
+
+def rows(added: Mapping[Series, int]) -> list[list[Any]]:
+    """Return what table `series` keeps of new series."""
+    return [
+        [number, series.metric, series.kind.value, series.unit, orjson.dumps(series.labels).decode()]
+        for series, number in added.items()
+    ]
+
+
+def picked(
+    known: Mapping[Series, int], filters: Mapping[str, tuple[str, ...]], group_by: Sequence[str]
+) -> Picked:
+    """Choose the series that match all filters and put them into groups, in order of their labels."""
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for series, number in known.items():
+        labels = dict(series.labels)
+        if all(labels.get(label, "") in values for label, values in filters.items()):
+            groups.setdefault(tuple(labels.get(label, "") for label in group_by), []).append(number)
+    ordered = sorted(groups)
+    counts = [len(groups[group]) for group in ordered]
+    return Picked(
+        np.array([number for group in ordered for number in groups[group]], np.int32),
+        np.repeat(np.arange(len(ordered), dtype=np.int32), counts),
+        tuple(dict(zip(group_by, group, strict=True)) for group in ordered),
+    )
+
+
+def _info(name: str, series: Sequence[Series]) -> MetricInfo:
+    return MetricInfo(
+        name=name,
+        kind=series[0].kind,
+        unit=series[0].unit,
+        labels=tuple(sorted({label for one in series for label, _ in one.labels})),
+        series_count=len(series),
+    )

@@ -1,0 +1,166 @@
+"""The store of measurements: one DuckDB file, one writer, readers beside it in threads of their own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import duckdb
+
+from servemesh.errors import OverloadedError, UnavailableError
+from servemesh.exponential import ExponentialHistogram
+from servemesh.metrics.adapters import duck_reads, duck_schema, duck_writes
+from servemesh.metrics.adapters.duck_catalog import Catalog
+from servemesh.metrics.domain.coverage import Held
+from servemesh.metrics.domain.points import Point, Series
+from servemesh.metrics.domain.queries import Annotation, Answer, MetricInfo, Query, Window
+
+Result = TypeVar("Result")
+IN_MEMORY = ":memory:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreSettings:
+    """What the store may take."""
+
+    memory_bytes_max: int = 1 << 30
+    threads_max: int = 2
+    readers_max: int = 4
+    reads_waiting_max: int = 64
+    values_max: int = 1_000_000
+
+
+class DuckStore:
+    """Implements Readings and Notes. All that changes goes through the one thread that writes."""
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        writer: ThreadPoolExecutor,
+        readers: ThreadPoolExecutor,
+        settings: StoreSettings,
+    ) -> None:
+        self._connection = connection
+        self._writer = writer
+        self._readers = readers
+        self._settings = settings
+        self._catalog = Catalog()
+        self._held = Held()
+        self._seq = 0
+        self._reads = 0
+
+    @staticmethod
+    @asynccontextmanager
+    async def opened(path: Path | str, settings: StoreSettings | None = None) -> AsyncIterator[DuckStore]:
+        """Open the file, or make it; ":memory:" is forgotten at the end of the block."""
+        settings = settings or StoreSettings()
+        with (
+            ThreadPoolExecutor(1, "store-writer") as writer,
+            ThreadPoolExecutor(settings.readers_max, "store-reader") as readers,
+        ):
+            loop = asyncio.get_running_loop()
+            connection = await loop.run_in_executor(writer, _connected, str(path), settings)
+            try:
+                store = DuckStore(connection, writer, readers, settings)
+                await store._write(store._load)
+                yield store
+            finally:
+                await loop.run_in_executor(writer, connection.close)
+
+    async def append(self, points: Sequence[Point]) -> None:
+        """Store points; they are on disk and can be read once this returns."""
+        await self._write(self._append, points)
+
+    async def roll_up(self, now_ms: int) -> None:
+        """Bring what is complete into roll-ups."""
+        await self._write(self._roll_up, now_ms)
+
+    async def annotate(self, annotation: Annotation) -> None:
+        """Keep it; it survives a crash once this returns. The same id again does nothing."""
+        await self._write(duck_writes.annotate, self._connection, annotation)
+
+    async def query(self, query: Query) -> Answer:
+        """Answer a query; a metric that is not known has no tracks. Raises OverloadedError past its bounds."""
+        return await self._read(
+            lambda cursor: duck_reads.answered(
+                cursor, self._catalog, query, self._held, self._settings.values_max
+            )
+        )
+
+    async def distributions(self, query: Query) -> tuple[tuple[Mapping[str, str], ExponentialHistogram], ...]:
+        """Return the observations of the whole window, merged, for each combination of the labels of `group_by`."""
+        return await self._read(
+            lambda cursor: duck_reads.distributions(cursor, self._catalog, query, self._held)
+        )
+
+    async def metrics(self) -> tuple[MetricInfo, ...]:
+        """Return what the store holds, by name."""
+        return self._catalog.metrics()
+
+    async def annotations(
+        self, window: Window, *, resource: str = "", count_max: int = 100
+    ) -> tuple[Annotation, ...]:
+        """Return what changed, newest first; `resource` keeps those of it and of what is below it."""
+        return await self._read(lambda cursor: duck_reads.noted(cursor, window, resource, count_max))
+
+    def series(self) -> tuple[Series, ...]:
+        """Return every series that the store knows."""
+        return self._catalog.series()
+
+    def _load(self) -> None:
+        with duck_writes.transaction(self._connection):
+            for statement in duck_schema.statements():
+                self._connection.execute(statement)
+        self._catalog.load(self._connection)
+        self._seq = duck_writes.last_seq(self._connection)
+
+    def _append(self, points: Sequence[Point]) -> None:
+        self._seq += 1
+        duck_writes.append(self._connection, self._catalog, points, self._seq)
+
+    def _roll_up(self, now_ms: int) -> None:
+        self._seq += 1
+        duck_writes.roll_up(self._connection, now_ms, self._seq)
+
+    async def _write(self, function: Callable[..., Result], *given: object) -> Result:
+        """Run in the writer's thread. Whoever leaves does not undo what has begun."""
+        return await asyncio.shield(
+            asyncio.get_running_loop().run_in_executor(self._writer, function, *given)
+        )
+
+    async def _read(self, function: Callable[[duckdb.DuckDBPyConnection], Result]) -> Result:
+        if self._reads >= self._settings.readers_max + self._settings.reads_waiting_max:
+            raise OverloadedError(
+                f"{self._reads} queries wait, no more may", reason="QUERIES_WAITING", got=self._reads
+            )
+        self._reads += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(
+                self._readers, self._with_cursor, function
+            )
+        finally:
+            self._reads -= 1
+
+    def _with_cursor(self, function: Callable[[duckdb.DuckDBPyConnection], Result]) -> Result:
+        with self._connection.cursor() as cursor:
+            return function(cursor)
+
+
+def _connected(path: str, settings: StoreSettings) -> duckdb.DuckDBPyConnection:
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "memory_limit": f"{settings.memory_bytes_max // (1 << 20)}MiB",
+        "threads": settings.threads_max,
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+    }
+    try:
+        return duckdb.connect(path, config=config)
+    except duckdb.Error as error:
+        raise UnavailableError(
+            "the store cannot be opened: another process has it, or its file is damaged", reason="STORE_AWAY"
+        ) from error

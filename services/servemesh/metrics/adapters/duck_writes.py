@@ -1,0 +1,203 @@
+"""What the one writer does: append points, roll them up, keep annotations. Each is one transaction."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import duckdb
+import numpy as np
+from numpy.typing import NDArray
+
+from servemesh.exponential import ExponentialHistogram
+from servemesh.metrics.adapters import duck_catalog
+from servemesh.metrics.adapters.duck_catalog import Catalog
+from servemesh.metrics.adapters.duck_schema import BUCKET, COARSER, FAMILIES, GROWTH, LEVEL, SUMMARY, Family
+from servemesh.metrics.domain.coverage import Resolution
+from servemesh.metrics.domain.points import Point, Series
+from servemesh.metrics.domain.queries import Annotation, Kind
+
+Columns = dict[str, NDArray[Any]]
+ROLL_GRACE_MS = 15_000  # points may come so late and still be rolled up with the others of their minute
+
+
+@contextmanager
+def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Commit at the end of the block, or undo it all."""
+    connection.begin()
+    try:
+        yield
+    except BaseException:
+        connection.rollback()
+        raise
+    connection.commit()
+
+
+def append(
+    connection: duckdb.DuckDBPyConnection, catalog: Catalog, points: Sequence[Point], seq: int
+) -> None:
+    """Store points and the series that they are the first of."""
+    numbers, added = _numbered(catalog, points)
+    tables = _tables(points, numbers)
+    with transaction(connection):
+        if added:
+            connection.executemany("INSERT INTO series VALUES (?, ?, ?, ?, ?)", duck_catalog.rows(added))
+        for family, columns in tables:
+            _insert(connection, family, seq, columns)
+    catalog.add(added.items())
+
+
+def roll_up(connection: duckdb.DuckDBPyConnection, now_ms: int, seq: int) -> None:
+    """Bring what is complete into the next coarser resolution: whole minutes, whole hours."""
+    with transaction(connection):
+        for resolution, coarser in COARSER.items():
+            until = (now_ms - ROLL_GRACE_MS) // int(coarser) * int(coarser)
+            _roll_up(connection, resolution, coarser, until, seq)
+
+
+def annotate(connection: duckdb.DuckDBPyConnection, annotation: Annotation) -> None:
+    """Keep it once."""
+    with transaction(connection):
+        connection.execute(
+            "INSERT OR IGNORE INTO annotations VALUES (?, ?, ?, ?, ?)",
+            [
+                annotation.annotation_id,
+                round(annotation.time_s * 1000),
+                annotation.kind,
+                annotation.resource,
+                annotation.text,
+            ],
+        )
+
+
+def last_seq(connection: duckdb.DuckDBPyConnection) -> int:
+    """Return the last number that a flush or a roll-up used."""
+    tables = [family.table(resolution) for family in FAMILIES for resolution in Resolution]
+    asked = " UNION ALL ".join(f"SELECT max(seq) AS seq FROM {table}" for table in [*tables, "rolled"])
+    row = connection.execute(f"SELECT coalesce(max(seq), 0) FROM ({asked})").fetchone()
+    return int(row[0]) if row else 0
+
+
+def wall_ms() -> int:
+    """Return the machine's time."""
+    return time.time_ns() // 1_000_000
+
+
+def _numbered(catalog: Catalog, points: Sequence[Point]) -> tuple[NDArray[np.int32], dict[Series, int]]:
+    added: dict[Series, int] = {}
+    numbers = np.empty(len(points), np.int32)
+    next_number = catalog.next_number
+    for place, point in enumerate(points):
+        number = catalog.number(point.series)
+        if number is None:
+            number = added.setdefault(point.series, next_number + len(added))
+        numbers[place] = number
+    return numbers, added
+
+
+def _tables(points: Sequence[Point], numbers: NDArray[np.int32]) -> list[tuple[Family, Columns]]:
+    """Sort points into the families that keep them, as columns."""
+    growth, level, distributions = [], [], []
+    for place, point in enumerate(points):
+        if isinstance(point.value, ExponentialHistogram):
+            distributions.append(place)
+        elif point.series.kind is Kind.COUNTER:
+            growth.append(place)
+        else:
+            level.append(place)
+    tables: list[tuple[Family, Columns]] = []
+    for family, places in ((GROWTH, growth), (LEVEL, level)):
+        if places:
+            values = np.array([points[place].value for place in places], np.float64)
+            tables.append((family, {**_when(points, numbers, places), "value": values}))
+    if distributions:
+        tables.append((SUMMARY, _summaries(points, numbers, distributions)))
+        tables.append((BUCKET, _buckets(points, numbers, distributions)))
+    return tables
+
+
+def _when(points: Sequence[Point], numbers: NDArray[np.int32], places: Sequence[int]) -> Columns:
+    return {
+        "series": numbers[np.array(places, np.int64)],
+        "time": np.array([points[place].time_ms for place in places], np.int64),
+    }
+
+
+def _summaries(points: Sequence[Point], numbers: NDArray[np.int32], places: Sequence[int]) -> Columns:
+    values = [points[place].value for place in places]
+    histograms = [value for value in values if isinstance(value, ExponentialHistogram)]
+    return {
+        **_when(points, numbers, places),
+        "count": np.array([one.count for one in histograms], np.int64),
+        **{
+            name: np.array([getattr(one, name) for one in histograms], np.float64)
+            for name in ("sum", "min", "max", "zero_threshold")
+        },
+    }
+
+
+def _buckets(points: Sequence[Point], numbers: NDArray[np.int32], places: Sequence[int]) -> Columns:
+    rows: list[tuple[int, int, int, int, int, int]] = []
+    for place in places:
+        value, number, time_ms = points[place].value, int(numbers[place]), points[place].time_ms
+        assert isinstance(value, ExponentialHistogram)
+        if value.zero_count:
+            rows.append((number, time_ms, 0, value.scale, 0, value.zero_count))
+        for side, buckets in ((1, value.positive), (-1, value.negative)):
+            rows.extend(
+                (number, time_ms, side, value.scale, index, count)
+                for index, count in enumerate(buckets.counts, buckets.offset)
+                if count
+            )
+    columns = np.array(rows, np.int64).reshape(-1, 6).T
+    kinds = (np.int32, np.int64, np.int8, np.int8, np.int32, np.int64)
+    names = ("series", "time", "side", "scale", "place", "count")
+    return {name: column.astype(kind) for name, kind, column in zip(names, kinds, columns, strict=True)}
+
+
+def _insert(connection: duckdb.DuckDBPyConnection, family: Family, seq: int, columns: Columns) -> None:
+    listed = ", ".join(columns)
+    connection.register("incoming", columns)  # duckdb reads numpy's arrays where they are, NaN as NULL
+    try:
+        connection.execute(
+            f"INSERT INTO {family.table(Resolution.RAW)} (seq, {listed}) SELECT {seq}, {listed} FROM incoming"
+        )
+    finally:
+        connection.unregister("incoming")
+
+
+def _roll_up(
+    connection: duckdb.DuckDBPyConnection,
+    resolution: Resolution,
+    coarser: Resolution,
+    until_ms: int,
+    seq: int,
+) -> None:
+    """Roll up all rows of earlier flushes before `until_ms` that have not been yet."""
+    row = connection.execute(
+        "SELECT seq, time, low FROM rolled WHERE resolution = ?", [int(resolution)]
+    ).fetchone()
+    assert row is not None
+    done_seq, done_ms, low = row
+    if until_ms <= done_ms:
+        return
+    pending = f"seq > {low} AND (seq > {done_seq} OR time >= {done_ms})"
+    for family in FAMILIES:
+        connection.execute(
+            f"INSERT INTO {family.table(coarser)} (seq, series, time, {', '.join(family.rolled)}) "
+            f"SELECT {seq}, series, slot, {', '.join(family.rolled)} FROM ("
+            f"SELECT series, time // {int(coarser)} * {int(coarser)} AS slot, {family.keys}{family.joined} "
+            f"FROM (SELECT series, time, {family.selected(resolution)} FROM {family.table(resolution)} "
+            f"WHERE {pending} AND seq < {seq} AND time < {until_ms}) "
+            f"GROUP BY series, slot{', ' + family.keys.rstrip(', ') if family.keys else ''}) ORDER BY series, slot"
+        )
+    open_rows = " UNION ALL ".join(
+        f"SELECT min(seq) AS seq FROM {family.table(resolution)} WHERE seq > {low} AND time >= {until_ms}"
+        for family in FAMILIES
+    )
+    connection.execute(
+        f"UPDATE rolled SET seq = {seq - 1}, time = {until_ms}, "
+        f"low = coalesce((SELECT min(seq) FROM ({open_rows})), {seq}) - 1 WHERE resolution = {int(resolution)}"
+    )
