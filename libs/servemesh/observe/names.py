@@ -222,6 +222,7 @@ XDS_DISCONNECTED = "xds.disconnected"
 BUS_AWAY = "bus.away"
 BUS_BACK = "bus.back"
 ANNOUNCEMENT_MALFORMED = "announcement.malformed"
+GATEWAYS_MOVED = "gateways.moved"  # with gateways: where they are now
 STATE_NOT_KEPT = "state.not_kept"  # with reason: the disk does not take what is to outlive the process
 STATE_UNREADABLE = "state.unreadable"  # what an earlier start kept is left aside
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import random
 import time
@@ -13,6 +12,7 @@ from servemesh import lifecycle
 from servemesh.events.nats_bus import NatsBus
 from servemesh.events.settings import BusSettings
 from servemesh.gateway import bounds
+from servemesh.gateway.adapters.address_book import AddressBook, GatewayWatch
 from servemesh.gateway.adapters.fleet_feed import BusFeed, ListeningBus, RegistryListing
 from servemesh.gateway.adapters.registry_calls import RegistryCalls
 from servemesh.gateway.adapters.snapshot_file import StateFolder
@@ -21,7 +21,7 @@ from servemesh.gateway.adapters.xds_bootstrap import Start, bootstrap_json
 from servemesh.gateway.adapters.xds_server import XdsServer
 from servemesh.gateway.api.oip import OipApi
 from servemesh.gateway.domain.membership import Membership, restored
-from servemesh.gateway.domain.snapshot.values import Address, Neighbours, collector_at, parse_address
+from servemesh.gateway.domain.snapshot.values import Neighbours, collector_at, parse_address
 from servemesh.gateway.domain.traffic import Traffic
 from servemesh.gateway.service.activator import Activator
 from servemesh.gateway.service.dispatch import Dispatch
@@ -93,12 +93,23 @@ async def serve(
                 settings.xds_address, [xds.register], health=xds_health, limits=limits, grace_s=XDS_GRACE_S
             )
         )
-        neighbours = await _neighbours(settings, address)
+        book = AddressBook((settings.advertise_address or address, *settings.peers))
+        neighbours = await _neighbours(settings, book)
         edge = Edge(live, publication, folder, neighbours=neighbours, policy=bounds.edge_policy(settings))
         edge.become(membership, traffic)
         watch = _watch(settings, bus, listing, membership, traffic, edge)
         folder.write_bootstrap(bootstrap_json(_start(settings, folder, xds_address)))
-        await enter(background(watch.hear, watch.probe, watch.ask, watch.listen, edge.keep, statistics.run))
+        await enter(
+            background(
+                watch.hear,
+                watch.probe,
+                watch.ask,
+                watch.listen,
+                edge.keep,
+                statistics.run,
+                GatewayWatch(book, neighbours, edge.meet).run,
+            )
+        )
         for service in SERVICES:
             health.set(service, True)
         xds_health.set("", True)
@@ -156,25 +167,15 @@ def _watch(
     )
 
 
-async def _neighbours(settings: Settings, address: str) -> Neighbours:
-    own = settings.advertise_address or address
+async def _neighbours(settings: Settings, book: AddressBook) -> Neighbours:
+    registries = settings.registries or (settings.registry_address,)
     return Neighbours(
         edge=parse_address(settings.edge_address),
-        gateways=tuple([await _numeric(peer) for peer in (own, *settings.peers)]),
-        registries=(parse_address(settings.registry_address),),
+        gateways=await book.look_up(),
+        registries=tuple(parse_address(registry) for registry in registries),
         optimizers=(parse_address(settings.optimizer_address),) if settings.optimizer_address else (),
         trace_collector=collector_at(settings.otlp_endpoint) if settings.otlp_endpoint else None,
     )
-
-
-async def _numeric(text: str) -> Address:
-    """Return the address as Envoy takes it among the workers, where it resolves no names."""
-    address = parse_address(text)
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(address.host, address.port)
-    except OSError:
-        return address
-    return Address(host=str(found[0][4][0]), port=address.port)
 
 
 def _start(settings: Settings, folder: StateFolder, xds_address: str) -> Start:
@@ -183,6 +184,7 @@ def _start(settings: Settings, folder: StateFolder, xds_address: str) -> Start:
         node_id=settings.envoy_node_id,
         admin=parse_address(settings.envoy_admin_address),
         gateways=[parse_address(gateway) for gateway in gateways],
+        metrics=parse_address(settings.envoy_metrics_address) if settings.envoy_metrics_address else None,
         last_known_path=folder.tables_path,
         heap_bytes_max=settings.envoy_heap_bytes_max,
         connections_max=settings.envoy_connections_max,

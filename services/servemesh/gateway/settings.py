@@ -27,7 +27,7 @@ class Settings(BaseSettings):
     advertise_address: str = Field(default="", pattern=f"^$|{_ADDRESS}")
     """host:port by which Envoy reaches the gateway service; empty is where it listens."""
     peers: Annotated[tuple[str, ...], NoDecode] = ()
-    """The other gateway services, as host:port, separated by commas."""
+    """The other gateway services, as host:port, separated by commas; a name may stand for several."""
     metrics_address: str = Field(default="127.0.0.1:0", pattern=_ADDRESS)
     """Where Prometheus text and /healthz are served."""
     xds_address: str = Field(default="127.0.0.1:0", pattern=_ADDRESS)
@@ -35,7 +35,10 @@ class Settings(BaseSettings):
     xds_advertise_addresses: Annotated[tuple[str, ...], NoDecode] = ()
     """Every gateway's xds_address as Envoy reaches it, separated by commas; empty is this one's alone."""
     registry_address: str = Field(default="127.0.0.1:9101", pattern=_ADDRESS)
-    """Where the registry answers."""
+    """Where the registry answers; a name may stand for several."""
+    registries: Annotated[tuple[str, ...], NoDecode] = ()
+    """Every registry as Envoy reaches it, separated by commas; it sends calls to the first one that serves. Empty is
+    `registry_address` alone."""
     optimizer_address: str = Field(default="", pattern=f"^$|{_ADDRESS}")
     """Where the optimizer answers; empty for a mesh without one."""
     nats_url: str = "nats://127.0.0.1:4222"
@@ -47,6 +50,8 @@ class Settings(BaseSettings):
     """What Envoy listens on: the public address of the mesh. Numeric host."""
     envoy_admin_address: str = Field(default="127.0.0.1:9901", pattern=_ADDRESS)
     """Envoy's admin interface. Numeric host; never a public one."""
+    envoy_metrics_address: str = Field(default="", pattern=f"^$|{_ADDRESS}")
+    """Where Envoy answers /ready and /stats/prometheus of the admin interface, and nothing else of it. Numeric host."""
     envoy_node_id: str = Field(default="edge", min_length=1, max_length=253)
     """The name by which Envoys ask for their tables."""
     envoy_heap_bytes_max: int = Field(default=4096 * _MEBIBYTE, ge=256 * _MEBIBYTE)
@@ -158,7 +163,7 @@ class Settings(BaseSettings):
     trace_ratio: float = Field(default=0.01, ge=0, le=1)
     """Share of the calls that are traced if they come without a decision."""
 
-    @field_validator("peers", "xds_advertise_addresses", mode="before")
+    @field_validator("peers", "xds_advertise_addresses", "registries", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return (

@@ -30,6 +30,7 @@ from envoy.extensions.resource_monitors.fixed_heap.v3 import fixed_heap_pb2
 from envoy.type.matcher.v3 import string_pb2
 from google.protobuf import json_format, struct_pb2
 
+from servemesh.gateway.adapters import xds_admin_window
 from servemesh.gateway.adapters import xds_values as xds
 from servemesh.gateway.adapters.xds_clusters import from_ads
 from servemesh.gateway.domain.snapshot.values import Address
@@ -53,6 +54,7 @@ class Start:
     last_known_path: Path  # the gateway's last tables
     heap_bytes_max: int
     connections_max: int
+    metrics: Address | None = None  # where what others may see of the admin interface is shown
 
 
 def bootstrap_json(start: Start) -> str:
@@ -78,6 +80,9 @@ def _bootstrap(start: Start) -> bootstrap_pb2.Bootstrap:
     layer = bootstrap.layered_runtime.layers.add(name="servemesh")
     layer.static_layer.update({"envoy.restart_features.xds_failover_support": True})
     bootstrap.admin.address.CopyFrom(xds.socket_address(start.admin))
+    if start.metrics is not None:
+        bootstrap.static_resources.clusters.append(xds_admin_window.admin_cluster(start.admin))
+        bootstrap.static_resources.listeners.append(xds_admin_window.metrics_listener(start.metrics))
     return bootstrap
 
 

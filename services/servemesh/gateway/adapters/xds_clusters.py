@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from envoy.config.cluster.v3 import circuit_breaker_pb2, cluster_pb2
-from envoy.config.core.v3 import base_pb2, config_source_pb2, health_check_pb2
+from envoy.config.core.v3 import base_pb2, config_source_pb2
 from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
 from google.protobuf import struct_pb2
 
+from servemesh.gateway.adapters import xds_failover
 from servemesh.gateway.adapters import xds_values as xds
 from servemesh.gateway.adapters.xds_outliers import outlier_detection
 from servemesh.gateway.adapters.xds_verdicts import reading_filters
@@ -25,8 +26,8 @@ def clusters_of(snapshot: Snapshot) -> list[cluster_pb2.Cluster]:
     policy, neighbours = snapshot.policy, snapshot.neighbours
     clusters = [
         _workers(policy),
-        _service(xds.GATEWAY, neighbours.gateways, policy),
-        _service(xds.REGISTRY, neighbours.registries, policy),
+        xds_failover.watched(_service(xds.GATEWAY, neighbours.gateways, policy), policy),
+        xds_failover.in_order(_service(xds.REGISTRY, neighbours.registries, policy), policy),
     ]
     if neighbours.optimizers:
         clusters.append(_service(xds.OPTIMIZER, neighbours.optimizers, policy))
@@ -58,7 +59,7 @@ def _workers(policy: EdgePolicy) -> cluster_pb2.Cluster:
         connect_timeout=xds.seconds(health.connect_timeout_s),
         per_connection_buffer_limit_bytes=xds.number(policy.connections.buffer_bytes),
         lb_subset_config=_subsets(),
-        health_checks=[_health_check(policy)],
+        health_checks=[xds_failover.health_check(policy)],
         outlier_detection=outlier_detection(policy),
         circuit_breakers=_circuit_breakers(policy),
         # An endpoint that the gateway took out is gone, healthy or not; its calls are finished.
@@ -82,20 +83,6 @@ def _subsets() -> cluster_pb2.Cluster.LbSubsetConfig:
         default_subset=_struct({"role": ACTIVATOR}),
         subset_selectors=[config.LbSubsetSelector(keys=["model"]), config.LbSubsetSelector(keys=["slot"])],
         list_as_any=True,
-    )
-
-
-def _health_check(policy: EdgePolicy) -> health_check_pb2.HealthCheck:
-    health = policy.health
-    interval = xds.seconds(health.check_interval_s)
-    return health_check_pb2.HealthCheck(
-        timeout=xds.seconds(health.check_timeout_s),
-        interval=interval,
-        no_traffic_interval=interval,
-        no_traffic_healthy_interval=interval,
-        unhealthy_threshold=xds.number(health.unhealthy_after),
-        healthy_threshold=xds.number(health.healthy_after),
-        grpc_health_check=health_check_pb2.HealthCheck.GrpcHealthCheck(),
     )
 
 
@@ -123,7 +110,7 @@ def _service(name: str, addresses: Iterable[Address], policy: EdgePolicy) -> clu
         typed_extension_protocol_options=xds.http2_upstream(
             ping_interval_s=health.ping_interval_s, ping_timeout_s=health.ping_timeout_s
         ),
-        load_assignment=_assignment(name, [_endpoint(address, {}) for address in sorted(set(addresses))]),
+        load_assignment=_assignment(name, [_endpoint(address, {}) for address in dict.fromkeys(addresses)]),
     )
 
 

@@ -44,19 +44,24 @@ class Edge:
         self._shelf = shelf
         self._neighbours = neighbours
         self._policy = policy
-        self._fleet = live.fleet
+        self._membership = Membership()
         self._traffic = Traffic()
 
     def become(self, membership: Membership, traffic: Traffic) -> None:
         """Show `membership` and `traffic`. Who holds what is published once there is proof of it: an empty
         table must not replace the good one that an Envoy may have.
         """
-        self._fleet, self._traffic = membership.fleet, traffic
+        self._membership, self._traffic = membership, traffic
         self._live.put(membership.fleet)
         metrics.gauge(names.GATEWAY_FLEET_WORKERS).set(len(membership.fleet.by_id))
         known = membership.fleet if membership.is_proven else None
         if self._publication.put(snapshot_of(known, traffic, self._neighbours, self._policy)):
             metrics.gauge(names.GATEWAY_SNAPSHOT_REVISION).inc()
+
+    def meet(self, neighbours: Neighbours) -> None:
+        """Show that those who do not belong to the fleet are to be found elsewhere now."""
+        self._neighbours = neighbours
+        self.become(self._membership, self._traffic)
 
     async def keep(self) -> None:
         """Write every snapshot with known endpoints to the shelf, for ever."""
@@ -66,6 +71,6 @@ class Edge:
             if kept.endpoints is None:
                 continue
             try:
-                await self._shelf.keep(self._fleet, self._traffic, kept)
+                await self._shelf.keep(self._membership.fleet, self._traffic, kept)
             except UnavailableError as error:
                 logger.warning(names.STATE_NOT_KEPT, extra={"reason": error.reason})
