@@ -7,12 +7,12 @@ room; a Version moves to a better place only by being READY there first.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
 from servemesh.registry.domain.fleet import SlotState, VersionKey, Worker, WorkerState
-from servemesh.registry.domain.rendezvous import favourites, liked
+from servemesh.registry.domain.rendezvous import favourites, liked, likes
 
 OVERHEAD_FACTOR = 1.5
 OVERHEAD_BYTES = 64 * 1024 * 1024
@@ -99,6 +99,7 @@ class _Board:
     wanted: Sequence[Wanted]
     current: Holdings
     takers: dict[str, Worker] = field(init=False)
+    fleet: tuple[str, ...] = field(init=False)  # the takers, in one order
     placed: dict[VersionKey, set[str]] = field(init=False)
     used_bytes: dict[str, int] = field(init=False)
     count: dict[str, int] = field(init=False)
@@ -110,6 +111,7 @@ class _Board:
 
     def __post_init__(self) -> None:
         self.takers = {w.worker_id: w for w in self.workers if w.state is WorkerState.ACTIVE}
+        self.fleet = tuple(sorted(self.takers))
         self.placed = {version.key: set() for version in self.wanted}
         self.used_bytes = dict.fromkeys(self.takers, 0)
         self.count = dict.fromkeys(self.takers, 0)
@@ -140,7 +142,10 @@ class _Board:
     def held(self, key: VersionKey) -> list[str]:
         """Takers that were assigned the Version and have not failed it, the best liked first."""
         holders = self.holders.get(key, ())
-        return liked(key, [w for w in holders if self.state(w, key) is not SlotState.FAILED])
+        return self.liked(key, (w for w in holders if self.state(w, key) is not SlotState.FAILED))
+
+    def liked(self, key: VersionKey, some: Iterable[str]) -> list[str]:
+        return liked(key, some, self.fleet)
 
     def need_bytes(self, version: Wanted) -> int:
         return self.measured.get(version.key) or estimated_bytes(version.size_bytes)
@@ -190,13 +195,18 @@ def _fill(board: _Board, version: Wanted, failed_workers_max: int) -> None:
     placed, failed = board.placed[version.key], board.failed(version.key)
     if len(placed) >= version.replicas or len(failed) >= failed_workers_max or version.key in board.crashed:
         return
-    free = [worker for worker in board.takers if worker not in placed and worker not in failed]
-    for worker in sorted(
-        liked(version.key, free), key=lambda worker: board.count[worker] >= board.fair_share
-    ):
-        if len(placed) >= version.replicas:
-            return
-        board.take(worker, version)
+    for is_full in (False, True):
+        free = [
+            worker
+            for worker in board.takers
+            if (board.count[worker] >= board.fair_share) is is_full
+            and worker not in placed
+            and worker not in failed
+        ]
+        for worker in likes(version.key, board.fleet, among=set(free).__contains__):
+            if len(placed) >= version.replicas:
+                return
+            board.take(worker, version)
 
 
 def _improve(board: _Board, version: Wanted) -> None:
@@ -204,12 +214,11 @@ def _improve(board: _Board, version: Wanted) -> None:
     placed = board.placed[version.key]
     if not placed or len(placed) != version.replicas:
         return
-    relieved = liked(version.key, placed)[-1]
+    relieved = board.liked(version.key, placed)[-1]
     if board.count[relieved] <= board.fair_share:
         return
-    failed = board.failed(version.key)
-    takers = tuple(worker for worker in board.takers if worker not in failed)
-    for worker in favourites(version.key, takers, version.replicas):
+    failed = frozenset(board.failed(version.key))
+    for worker in favourites(version.key, board.fleet, failed, version.replicas):
         if worker not in placed and board.count[worker] < board.fair_share and board.take(worker, version):
             board.count[relieved] -= 1
             return
