@@ -1,4 +1,4 @@
-"""What every server of the mesh promises its callers, on both backends."""
+"""What every server of the mesh promises its callers, on every transport."""
 
 from __future__ import annotations
 
@@ -21,20 +21,25 @@ from servemesh.rpc.health import Health
 from servemesh.rpc.server import Backend, serving
 from servemesh.rpc.statuses import from_rpc_error
 from tests.harness.probe import SECRET, Probe, ProbeStub
-from tests.harness.served_probe import Served, refused, served_probe
+from tests.harness.served_probe import TRANSPORTS, Served, Transport, refused, served_probe
 
 HELLO = StringValue(value="hello")
 Serve = Callable[..., AbstractAsyncContextManager[Served]]
 
 
-@pytest.fixture(params=list(Backend), ids=lambda backend: backend.value)
-def backend(request: pytest.FixtureRequest) -> Backend:
-    return request.param
+@pytest.fixture(params=TRANSPORTS)
+def transport(request: pytest.FixtureRequest) -> Transport:
+    return TRANSPORTS[request.param]
 
 
 @pytest.fixture
-def serve(backend: Backend) -> Serve:
-    return partial(served_probe, backend)
+def backend(transport: Transport) -> Backend:
+    return transport.backend
+
+
+@pytest.fixture
+def serve(transport: Transport) -> Serve:
+    return partial(served_probe, transport)
 
 
 async def test_all_four_kinds_of_methods_answer(serve: Serve):

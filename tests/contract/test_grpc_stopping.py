@@ -1,4 +1,4 @@
-"""How a server stops, says how it is, and describes itself, on both backends."""
+"""How a server stops, says how it is, and describes itself, on every transport."""
 
 from __future__ import annotations
 
@@ -22,24 +22,31 @@ from servemesh.rpc.edge import PUSHBACK_KEY
 from servemesh.rpc.health import Health
 from servemesh.rpc.server import Backend, serving
 from servemesh.rpc.statuses import from_rpc_error
-from tests.harness.served_probe import Served, refused, served_probe
+from tests.harness.served_probe import TRANSPORTS, Served, Transport, refused, served_probe
 
 HELLO = StringValue(value="hello")
 Status = health_pb2.HealthCheckResponse
 
 
-@pytest.fixture(params=list(Backend), ids=lambda backend: backend.value)
-def backend(request: pytest.FixtureRequest) -> Backend:
-    return request.param
+@pytest.fixture(params=TRANSPORTS)
+def transport(request: pytest.FixtureRequest) -> Transport:
+    return TRANSPORTS[request.param]
+
+
+@pytest.fixture
+def backend(transport: Transport) -> Backend:
+    return transport.backend
 
 
 @asynccontextmanager
-async def stopping(backend: Backend, *, grace_s: float = 5.0) -> AsyncIterator[tuple[Served, asyncio.Event]]:
+async def stopping(
+    transport: Transport, *, grace_s: float = 5.0
+) -> AsyncIterator[tuple[Served, asyncio.Event]]:
     """Serve a probe that begins to stop when the event is set, beside the test's own block."""
     stop, started = asyncio.Event(), asyncio.get_running_loop().create_future()
 
     async def serve() -> None:
-        async with served_probe(backend, grace_s=grace_s, client_side=client_side) as served:
+        async with served_probe(transport, grace_s=grace_s, client_side=client_side) as served:
             started.set_result(served)
             await stop.wait()
 
@@ -61,8 +68,8 @@ async def draining(served: Served) -> None:
         watch.cancel()
 
 
-async def test_calls_in_flight_are_answered_and_new_ones_sent_away(backend: Backend):
-    async with stopping(backend) as (served, stop):
+async def test_calls_in_flight_are_answered_and_new_ones_sent_away(transport: Transport, backend: Backend):
+    async with stopping(transport) as (served, stop):
         served.health.set("", True)
         held = served.stub.hold(HELLO, timeout=30)
         await served.probe.arrived.wait()
@@ -77,8 +84,8 @@ async def test_calls_in_flight_are_answered_and_new_ones_sent_away(backend: Back
         assert dict(error.trailing_metadata())[PUSHBACK_KEY] == "0"
 
 
-async def test_a_call_that_outlasts_the_grace_is_unavailable(backend: Backend):
-    async with stopping(backend, grace_s=0.05) as (served, stop):
+async def test_a_call_that_outlasts_the_grace_is_unavailable(transport: Transport):
+    async with stopping(transport, grace_s=0.05) as (served, stop):
         held = served.stub.hold(HELLO, timeout=30)
         await served.probe.arrived.wait()
         stop.set()
@@ -87,15 +94,15 @@ async def test_a_call_that_outlasts_the_grace_is_unavailable(backend: Backend):
     assert error.code() is grpc.StatusCode.UNAVAILABLE
 
 
-async def test_a_watcher_does_not_hold_up_a_stop(backend: Backend):
-    async with stopping(backend, grace_s=60) as (served, stop):
+async def test_a_watcher_does_not_hold_up_a_stop(transport: Transport):
+    async with stopping(transport, grace_s=60) as (served, stop):
         watch = health_pb2_grpc.HealthStub(served.channel).Watch(health_pb2.HealthCheckRequest())
         await watch.read()
         stop.set()
 
 
-async def test_health_starts_not_serving_and_follows_each_service(backend: Backend):
-    async with served_probe(backend) as served:
+async def test_health_starts_not_serving_and_follows_each_service(transport: Transport):
+    async with served_probe(transport) as served:
         stub = health_pb2_grpc.HealthStub(served.channel)
         assert await status_of(stub.Check(health_pb2.HealthCheckRequest())) == Status.NOT_SERVING
         served.health.set("", True)
@@ -111,8 +118,8 @@ async def test_health_starts_not_serving_and_follows_each_service(backend: Backe
             await client.call(stub.Check, named, timeout_s=5)
 
 
-async def test_a_watch_of_an_unknown_service_stays_open_until_it_is_known(backend: Backend):
-    async with served_probe(backend) as served, asyncio.timeout(10):
+async def test_a_watch_of_an_unknown_service_stays_open_until_it_is_known(transport: Transport):
+    async with served_probe(transport) as served, asyncio.timeout(10):
         watch = health_pb2_grpc.HealthStub(served.channel).Watch(health_pb2.HealthCheckRequest(service="m"))
         assert (await watch.read()).status == Status.SERVICE_UNKNOWN
         served.health.set("m", True)

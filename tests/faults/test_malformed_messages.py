@@ -23,7 +23,7 @@ from tests.harness.faults import SEED, FaultMesh, lasting
 from tests.harness.marks import Marks
 from tests.harness.probe import SECRET
 from tests.harness.raw_http2 import INFER, raw_connection
-from tests.harness.served_probe import served_probe
+from tests.harness.served_probe import Transport, served_probe
 from tests.harness.worker_server import worker_server
 
 Code = grpc.StatusCode
@@ -154,7 +154,7 @@ async def test_what_is_not_grpc_and_methods_that_are_not_there_are_refused(
 
 @pytest.mark.parametrize("backend", list(Backend), ids=lambda backend: backend.value)
 async def test_an_exception_with_a_secret_tells_the_caller_nothing(backend: Backend, marks: Marks) -> None:
-    async with served_probe(backend) as served:
+    async with served_probe(Transport(backend)) as served:
         served.probe.raises = RuntimeError(SECRET)
         call = served.stub.echo(StringValue(value="hello"), timeout=5)
         code, text, trailers = await call.code(), await call.details(), await call.trailing_metadata()

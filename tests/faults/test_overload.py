@@ -22,7 +22,7 @@ from servemesh.rpc.server import Backend
 from tests.harness import models
 from tests.harness.faults import FaultMesh, lasting
 from tests.harness.marks import Marks
-from tests.harness.served_probe import served_probe
+from tests.harness.served_probe import Transport, served_probe
 from tests.harness.steady_load import CHANNEL_OPTIONS
 
 MODEL = "slow-counter"
@@ -136,7 +136,7 @@ async def test_three_times_the_capacity_is_answered_up_to_the_capacity(
 async def test_calls_at_once_on_a_fresh_channel_are_answered_by_a_server(
     backend: Backend, marks: Marks
 ) -> None:
-    async with served_probe(backend) as served:
+    async with served_probe(Transport(backend)) as served:
         for count in (1_500, BURST):
             codes = await _burst(lambda: served.stub.echo(_word(), timeout=DEADLINE_S), count)
             strange = count - codes["OK"] - codes["RESOURCE_EXHAUSTED"]

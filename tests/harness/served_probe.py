@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 import pytest
@@ -15,6 +15,21 @@ from servemesh.rpc.health import Health
 from servemesh.rpc.limits import Limits
 from servemesh.rpc.server import Backend, serving
 from tests.harness.probe import Probe, ProbeStub
+from tests.harness.probe_express import express
+
+
+class Transport(NamedTuple):
+    """What carries the calls: a backend, and whether unary methods have express lanes on it."""
+
+    backend: Backend
+    is_express: bool = False
+
+
+TRANSPORTS = {
+    "grpcio": Transport(Backend.GRPCIO),
+    "native": Transport(Backend.NATIVE),
+    "express": Transport(Backend.NATIVE, is_express=True),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +45,7 @@ class Served:
 
 @asynccontextmanager
 async def served_probe(
-    backend: Backend, *, grace_s: float = 5.0, client_side: AsyncExitStack | None = None, **limits: Any
+    transport: Transport, *, grace_s: float = 5.0, client_side: AsyncExitStack | None = None, **limits: Any
 ) -> AsyncIterator[Served]:
     """Serve a probe under `limits`.
 
@@ -46,7 +61,8 @@ async def served_probe(
             health=health,
             limits=Limits(**limits),
             grace_s=grace_s,
-            backend=backend,
+            backend=transport.backend,
+            express=express(probe) if transport.is_express else None,
         )
         async with server as address:
             channel = await client_side.enter_async_context(client.channel(address))

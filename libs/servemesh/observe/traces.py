@@ -127,12 +127,29 @@ def server_span(method: str, call: Any) -> Any:
     if _sampling.tracer is None:
         return _Unrecorded(call)
     parent = _parent_of(call)
-    sampled = parent.trace_flags & _SAMPLED if parent else _is_drawn(method)
-    if not sampled:
+    if not _is_sampled(method, parent):
         return _Unrecorded(call)
+    return _Recorded(method[1:], parent, SpanKind.SERVER, _attributes_of(method))
+
+
+def detached_span(method: str, call: Any) -> otel.Span | None:
+    """Start the span of a call that no task works on, if it is to be recorded; whoever answers the call ends it."""
+    if _sampling.tracer is None:
+        return None
+    parent = _parent_of(call)
+    if not _is_sampled(method, parent):
+        return None
+    around = otel.set_span_in_context(otel.NonRecordingSpan(parent)) if parent else None
+    return _sampling.tracer.start_span(method[1:], around, SpanKind.SERVER, _attributes_of(method))
+
+
+def _is_sampled(method: str, parent: SpanContext | None) -> bool:
+    return bool(parent.trace_flags & _SAMPLED) if parent else _is_drawn(method)
+
+
+def _attributes_of(method: str) -> dict[str, Any]:
     service, _, name = method[1:].rpartition("/")
-    attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": name}
-    return _Recorded(method[1:], parent, SpanKind.SERVER, attributes)
+    return {"rpc.system": "grpc", "rpc.service": service, "rpc.method": name}
 
 
 def http_span(route: str, call: Any) -> Any:

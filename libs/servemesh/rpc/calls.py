@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Protocol
 
 from servemesh.errors import ExpiredError, OverloadedError, UnavailableError
 
@@ -12,55 +12,66 @@ OVERLOAD_RETRY_S = 0.1
 NEVER_S = 1e9  # grpc's ways of saying "no deadline" are all larger
 
 
+class Interruptible(Protocol):
+    """A call under way: the task that works on it, or what stands for it where there is no task."""
+
+    def cancel(self) -> object:
+        """End it before its time."""
+
+
 class CallsInFlight:
     """Counts calls in, refuses them when full or draining, and lets a stop wait for the last."""
 
     def __init__(self, calls_max: int) -> None:
         self._calls_max = calls_max
         self._draining = False
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._calls: set[Interruptible] = set()
         self._idle = asyncio.Event()
         self._idle.set()
 
-    def enter(self) -> asyncio.Task[Any]:
-        """Count the current task in; OverloadedError when full, UnavailableError while draining."""
+    def enter_task(self) -> asyncio.Task[Any]:
+        """Count the current task in, as `enter` does."""
+        task = asyncio.current_task()
+        assert task is not None
+        self.enter(task)
+        return task
+
+    def enter(self, call: Interruptible) -> None:
+        """Count a call in; OverloadedError when full, UnavailableError while draining."""
         if self._draining:
             raise UnavailableError(
                 "this process is stopping; send the call again",
                 reason="DRAINING",
                 retry_after_s=DRAIN_RETRY_S,
             )
-        if len(self._tasks) >= self._calls_max:
+        if len(self._calls) >= self._calls_max:
             raise OverloadedError(
                 f"{self._calls_max} calls are in flight here, the limit",
                 reason="CALLS_IN_FLIGHT",
                 retry_after_s=OVERLOAD_RETRY_S,
                 calls_max=self._calls_max,
             )
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        return task
+        self._calls.add(call)
 
-    def leave(self, task: asyncio.Task[Any]) -> None:
+    def leave(self, call: Interruptible) -> None:
         """Count a call out."""
-        self._tasks.discard(task)
-        if self._draining and not self._tasks:
+        self._calls.discard(call)
+        if self._draining and not self._calls:
             self._idle.set()
 
     async def drain(self, grace_s: float) -> int:
         """Refuse new calls, wait for those in flight, interrupt what is left; return how many that were."""
         self._draining = True
-        if not self._tasks:
+        if not self._calls:
             return 0
         self._idle.clear()
         try:
             async with asyncio.timeout(grace_s):
                 await self._idle.wait()
         except TimeoutError:
-            left = list(self._tasks)
-            for task in left:
-                task.cancel()
+            left = list(self._calls)
+            for call in left:
+                call.cancel()
             return len(left)
         return 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import aclosing
 from typing import Any, NoReturn
 
@@ -103,6 +103,15 @@ def to_status(error: BaseException, *, pushback: bool = True) -> grpc.Status:
     return described._replace(trailing_metadata=trailers)
 
 
+def refusal(error: BaseException, metadata: Iterable[tuple[str, Any]], *, pushback: bool) -> grpc.Status:
+    """Return the status that ends a call which came with `metadata`: calm towards Envoy where the caller is meant."""
+    status = to_status(error, pushback=pushback)
+    if (status.code in ALARMING or _is_for_later(error)) and _is_meant(error) and _was_chosen(metadata):
+        trailers = (*status.trailing_metadata, (STATUS_KEY, str(status.code.value[0])))
+        return status._replace(code=CALM, trailing_metadata=trailers)
+    return status
+
+
 def typed(error: BaseException) -> ServemeshError:
     """Return the error as a caller may read it; what we did not expect is logged, not told."""
     if isinstance(error, grpc.aio.AioRpcError):
@@ -118,11 +127,7 @@ async def _refuse(context: Any, error: Exception | asyncio.CancelledError, pushb
             raise error  # the client has left
         # Nobody would answer the client otherwise, and it would wait until its deadline.
         error = errors.UnavailableError("the call was interrupted here; send it again", reason="INTERRUPTED")
-    status = to_status(error, pushback=pushback)
-    if (status.code in ALARMING or _is_for_later(error)) and _is_meant(error) and _was_chosen(context):
-        trailers = (*status.trailing_metadata, (STATUS_KEY, str(status.code.value[0])))
-        status = status._replace(code=CALM, trailing_metadata=trailers)
-    await context.abort_with_status(status)
+    await context.abort_with_status(refusal(error, context.invocation_metadata(), pushback=pushback))
     raise AssertionError("abort never returns")
 
 
@@ -135,8 +140,8 @@ def _is_for_later(error: BaseException) -> bool:
     return isinstance(error, errors.UnavailableError) and bool(error.retry_after_s)
 
 
-def _was_chosen(context: Any) -> bool:
-    return any(key == CHOSEN_KEY for key, _ in context.invocation_metadata())
+def _was_chosen(metadata: Iterable[tuple[str, Any]]) -> bool:
+    return any(key == CHOSEN_KEY for key, _ in metadata)
 
 
 def _noted(span: Any, error: BaseException) -> str:

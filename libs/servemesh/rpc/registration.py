@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -93,10 +93,10 @@ def _unary(handler: Any, parse: Any, encode: Any, layers: Layers, *, counted: bo
     limits, in_flight = layers.limits, layers.calls
 
     async def call(payload: Any, context: Any) -> bytes:
-        task = in_flight.enter() if counted else None
+        task = in_flight.enter_task() if counted else None
         try:
-            _check_metadata(context, limits.metadata_bytes_max)
-            return _within(encode(await handler(parse(payload), context)), limits)
+            check_metadata(context.invocation_metadata(), limits.metadata_bytes_max)
+            return within(encode(await handler(parse(payload), context)), limits)
         finally:
             if task is not None:
                 in_flight.leave(task)
@@ -124,12 +124,12 @@ def _streaming(handler: Any, parse: Any, encode: Any, layers: Layers, *, counted
     limits, in_flight = layers.limits, layers.calls
 
     async def call(payload: Any, context: Any) -> AsyncIterator[bytes]:
-        task = in_flight.enter() if counted else None
+        task = in_flight.enter_task() if counted else None
         try:
-            _check_metadata(context, limits.metadata_bytes_max)
+            check_metadata(context.invocation_metadata(), limits.metadata_bytes_max)
             async with aclosing(handler(parse(payload), context)) as responses:
                 async for response in responses:
-                    yield _within(encode(response), limits)
+                    yield within(encode(response), limits)
         finally:
             if task is not None:
                 in_flight.leave(task)
@@ -167,9 +167,10 @@ def _parsed_stream(parse: Parse) -> Callable[[AsyncIterator[bytes]], AsyncIterat
     return parsed
 
 
-def _check_metadata(context: Any, size_bytes_max: int) -> None:
+def check_metadata(metadata: Iterable[tuple[str, str | bytes]], size_bytes_max: int) -> None:
+    """Raise OverloadedError if a call came with more metadata than is taken."""
     size_bytes = 0
-    for key, value in context.invocation_metadata():
+    for key, value in metadata:
         size_bytes += len(key) + len(value)
     if size_bytes > size_bytes_max:
         raise OverloadedError(
@@ -181,7 +182,8 @@ def _check_metadata(context: Any, size_bytes_max: int) -> None:
         )
 
 
-def _within(payload: bytes, limits: Limits) -> bytes:
+def within(payload: bytes, limits: Limits) -> bytes:
+    """Return an encoded response; OverloadedError if it is larger than what is sent."""
     if len(payload) > limits.message_bytes_max:
         raise OverloadedError(
             f"the response is {len(payload)} bytes, at most {limits.message_bytes_max} are sent",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
@@ -20,6 +20,9 @@ from servemesh.rpc.health import Health
 from servemesh.rpc.limits import Limits
 from servemesh.rpc.options import server_options
 from servemesh.rpc.registration import Layers, Registration
+
+if TYPE_CHECKING:
+    from servemesh.rpc.express import ExpressHandler
 
 Registrar = Callable[[Any], None]
 # Of the native server, beside the event loop's. One is ahead of any event loop in Python; two hand calls to and fro.
@@ -50,18 +53,20 @@ async def serving(
     limits: Limits | None = None,
     grace_s: float = 30.0,
     backend: Backend = Backend.GRPCIO,
+    express: Mapping[str, ExpressHandler] | None = None,
 ) -> AsyncIterator[str]:
     """Serve what `registrars` add, with health and reflection; yield the bound "host:port".
 
     Leaving the block drains: health turns NOT_SERVING, after `limits.drain_wait_s` new calls are refused
     UNAVAILABLE, calls in flight get `grace_s` to end and are then interrupted with UNAVAILABLE.
-    Streaming handlers are async generators. UnavailableError(ADDRESS_TAKEN) if the address is in use.
+    Streaming handlers are async generators. `express` has handlers by the path of their method, which the native
+    server shows each call before its servicer. UnavailableError(ADDRESS_TAKEN) if the address is in use.
     """
     limits = limits or Limits()
     calls = CallsInFlight(limits.calls_max)
-    server = _server(backend, limits)
     deadlines = Deadlines(limits.deadline_s_default, limits.deadline_s_max)
     layers = Layers(calls=calls, deadlines=deadlines, limits=limits, sends_pushback=backend is Backend.GRPCIO)
+    server = _server(backend, layers, express or {})
     registration = Registration(server, layers, exempt=reflection.SERVICES | {health_service.SERVICE})
     for register in (*registrars, health.register):
         register(registration)
@@ -75,12 +80,13 @@ async def serving(
         deadlines.close()
 
 
-def _server(backend: Backend, limits: Limits) -> Any:
-    options = server_options(limits)
+def _server(backend: Backend, layers: Layers, express: Mapping[str, ExpressHandler]) -> Any:
+    options = server_options(layers.limits)
     if backend is Backend.NATIVE:
-        from pygrpc_native.aio import Server  # optional: only the worker's extra brings it
+        from servemesh.rpc.express import ExpressServer, Lane  # optional: only the worker's extra brings it
 
-        return Server(options=options, io_threads=IO_THREADS)
+        lanes = {method: Lane(method, handler, layers) for method, handler in express.items()}
+        return ExpressServer(lanes, options=options, io_threads=IO_THREADS)
     return grpc.aio.server(options=options)
 
 

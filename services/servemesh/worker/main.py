@@ -29,6 +29,7 @@ from servemesh.worker.adapters.crash_file import CrashFile, faults_reported
 from servemesh.worker.adapters.disk_cache import BlobReader, DiskCache
 from servemesh.worker.adapters.fleet_lease import FleetLease
 from servemesh.worker.adapters.onnx_session import OnnxSession
+from servemesh.worker.api.express import METHOD, ExpressInfer
 from servemesh.worker.api.oip import OipApi
 from servemesh.worker.api.worker import WorkerApi
 from servemesh.worker.service.announcer import Announcer
@@ -70,6 +71,7 @@ async def run(settings: Settings, stop: Stop = until_signalled) -> None:
                 otlp_endpoint=settings.otlp_endpoint,
                 sample_ratio=settings.trace_ratio,
                 log_level=settings.log_level,
+                host_folder=settings.cache_dir,
             )
         )
         bus = await enter(NatsBus.running(BusSettings(url=settings.nats_url, client_name=settings.instance)))
@@ -168,6 +170,7 @@ def _serving(settings: Settings, residency: Residency, health: Health) -> Abstra
         limits=bounds.call_limits(settings),
         grace_s=settings.grace_s,
         backend=Backend(settings.server),
+        express={METHOD: ExpressInfer(residency)},
     )
 
 

@@ -21,7 +21,7 @@ class FixedContext:
 
 
 async def in_flight(calls: CallsInFlight, go: asyncio.Event) -> None:
-    task = calls.enter()
+    task = calls.enter_task()
     try:
         await go.wait()
     finally:
@@ -44,7 +44,7 @@ async def test_calls_beyond_the_bound_are_refused():
         group.create_task(in_flight(calls, go))
         await asyncio.sleep(0)
         with pytest.raises(OverloadedError):
-            calls.enter()
+            calls.enter_task()
         go.set()
 
 
@@ -57,7 +57,7 @@ async def test_a_drain_waits_for_the_last_call_and_refuses_new_ones():
         drained = group.create_task(calls.drain(grace_s=5))
         await asyncio.sleep(0)
         with pytest.raises(UnavailableError):
-            calls.enter()
+            calls.enter_task()
         assert not drained.done()
         go.set()
     assert drained.result() == 0

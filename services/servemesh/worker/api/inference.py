@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import aclosing
 from functools import partial
 from typing import Any
@@ -29,7 +29,7 @@ class InferenceCalls:
     _inference: Inference
 
     async def ModelInfer(self, request: pb.ModelInferRequest, context: Any) -> pb.ModelInferResponse:
-        pinned = _checked_route(request.model_name, context.invocation_metadata())
+        pinned = checked_route(request.model_name, context.invocation_metadata())
         answer = await self._inference.infer(request, remaining_s=_remaining_s(context), pinned=pinned)
         return response(answer, request.id)
 
@@ -59,7 +59,7 @@ async def streamed(
     return stream_response(answer, request)
 
 
-def _checked_route(model: str, metadata: Any) -> str:
+def checked_route(model: str, metadata: Iterable[tuple[str, Any]]) -> str:
     """Return the version id that the edge chose, if it did; InvalidError if it authorised another model."""
     pinned = ""
     for key, value in metadata:

@@ -17,7 +17,7 @@ from servemesh.worker.domain.pace import Pace
 from servemesh.worker.domain.signature import Signature
 from servemesh.worker.service import batch_spans
 from servemesh.worker.service.batch_metrics import BatchMetrics
-from servemesh.worker.service.calls import Batch, Call, expired, key_of, leaving
+from servemesh.worker.service.calls import AwaitedCall, Batch, Call, expired, key_of, leaving
 from servemesh.worker.service.execution import Array, Outcome, Runtime, execute
 from servemesh.worker.service.guard import Guard
 from servemesh.worker.service.statistics import Statistics
@@ -141,19 +141,29 @@ class Batcher:
         `expires_s` is on the event loop's clock. ExpiredError if the run has not begun by then, OverloadedError
         if too much waits already or calls of higher priority need the room, UnavailableError once the batcher drains.
         """
-        if not self._is_open:
-            raise leaving()
-        call = Call(
+        call = AwaitedCall(
+            inputs,
+            outputs,
             key=key_of(inputs, outputs) if self._rows_max > 1 else None,
             rows=rows,
             size_bytes=sum(array.nbytes for array in inputs if array is not None),
             priority=priority,
             expires_s=expires_s,
+            span=traces.recorded(),
         )
-        call.inputs, call.outputs, call.batch = inputs, outputs, None
-        call.arrived_ns = time.perf_counter_ns()
         call.future = self._loop.create_future()
-        call.span = traces.recorded()
+        self.submit(call)
+        try:
+            return await call.future
+        finally:
+            if call.future.cancelled():
+                self.withdraw(call)
+
+    def submit(self, call: Call) -> None:
+        """Take a call, which is told its answer on the event loop; raises what `infer` does, but ExpiredError."""
+        if not self._is_open:
+            raise leaving()
+        call.arrived_ns = time.perf_counter_ns()
         try:
             making_room = self._room.add(call)
         except OverloadedError:
@@ -164,11 +174,17 @@ class Batcher:
             other.fail(displaced())
         self._idle.clear()
         self._wake()
-        try:
-            return await call.future
-        finally:
-            if call.future.cancelled():
-                self._leave(call)
+
+    def withdraw(self, call: Call) -> None:
+        """Forget a call whose caller has left."""
+        batch = call.batch
+        if batch is None:
+            self._room.remove(call)
+            self._note_idle()
+            return
+        batch.waiting -= 1
+        if batch.waiting == 0 and batch in self._running:
+            batch.stop.stop()
 
     def _wake(self) -> None:
         """Start batches in this turn of the loop's end, so that calls that came together run together."""
@@ -241,18 +257,18 @@ class Batcher:
         served_ns = served = rows = 0
         statistics = self._statistics
         for call, answer in zip(batch.calls, outcome.answers, strict=True):
-            if call.future.done():
+            if call.is_gone:
                 continue
             if isinstance(answer, Exception):
                 statistics.fail.add(now_ns - call.arrived_ns)
-                call.future.set_exception(answer)
+                call.fail(answer)
             else:
                 call_ns = now_ns - call.arrived_ns
                 statistics.answered(call_ns)
                 served_ns += call_ns
                 served += 1
                 rows += call.rows
-                call.future.set_result(answer)
+                call.succeed(answer)
         if served:
             now_ms = time.time_ns() // 1_000_000
             statistics.batch_ran(outcome, rows=rows, calls=served, calls_ns=served_ns, now_ms=now_ms)
@@ -261,13 +277,3 @@ class Batcher:
         if traces.is_recording():
             labels = self._metrics.labels if self._metrics is not None else {}
             batch_spans.record(batch, outcome, rows=rows, labels=labels)
-
-    def _leave(self, call: Call) -> None:
-        batch = call.batch
-        if batch is None:
-            self._room.remove(call)
-            self._note_idle()
-            return
-        batch.waiting -= 1
-        if batch.waiting == 0 and batch in self._running:
-            batch.stop.stop()

@@ -13,24 +13,61 @@ from servemesh.worker.service.execution import Array, Stop
 
 
 class Call(Ticket):
-    """One call that waits for its answer."""
+    """One call that waits for its answer. `key` tells which calls may run together, None for none."""
 
-    __slots__ = ("arrived_ns", "batch", "future", "inputs", "outputs", "span")
+    __slots__ = ("arrived_ns", "batch", "inputs", "outputs", "span")
 
-    future: asyncio.Future[list[Array]]
-    inputs: Sequence[Array | None]
-    outputs: tuple[str, ...]
-    arrived_ns: int
-    batch: Batch | None
-    span: Span | None  # what records the call, if it is traced
+    def __init__(
+        self,
+        inputs: Sequence[Array | None],
+        outputs: tuple[str, ...],
+        *,
+        key: Hashable,
+        rows: int,
+        size_bytes: int,
+        priority: int,
+        expires_s: float,
+        span: Span | None,
+    ) -> None:
+        super().__init__(key=key, rows=rows, size_bytes=size_bytes, priority=priority, expires_s=expires_s)
+        self.inputs = inputs
+        self.outputs = outputs
+        self.span = span  # what records the call, if it is traced
+        self.arrived_ns = 0
+        self.batch: Batch | None = None
 
     @property
     def is_gone(self) -> bool:
-        """Whether the caller has left."""
-        return self.future.done()
+        """Whether the call has its answer, or the caller has left."""
+        raise NotImplementedError
+
+    def succeed(self, outputs: list[Array]) -> None:
+        """Answer with the outputs. Only for a call that is not gone."""
+        raise NotImplementedError
 
     def fail(self, error: Exception) -> None:
-        """Answer with an error, unless the caller has left."""
+        """Answer with an error, unless the call is gone."""
+        raise NotImplementedError
+
+
+class AwaitedCall(Call):
+    """A call whose caller awaits `future`."""
+
+    __slots__ = ("future",)
+
+    future: asyncio.Future[list[Array]]
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the call has its answer, or the caller has left."""
+        return self.future.done()
+
+    def succeed(self, outputs: list[Array]) -> None:
+        """Answer with the outputs."""
+        self.future.set_result(outputs)
+
+    def fail(self, error: Exception) -> None:
+        """Answer with an error, unless the call is gone."""
         if not self.future.done():
             self.future.set_exception(error)
 
