@@ -1,156 +1,104 @@
-"""Runs every pass that does not train on real models: `python -m bench.optimizer.passes [--models NAME…]`.
+"""Runs every pass that applies on real models and measures all of them side by side, as a job does.
 
-Models and rows are made or fetched once and kept in `.cache/optimizer/models`. Speed is that of one thread, the model
-before and after alternating in one run; agreement is with the model before, on rows that no pass saw.
+`python -m bench.optimizer passes [--models NAME…]`. What passes made is kept in `.cache/optimizer/passes`.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import tempfile
 import time
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnxruntime as ort
-
 from bench import machine
-from bench.optimizer.real_models import MODELS, RealModel
+from bench.optimizer.kept_passes import KeptOnDisk
+from bench.optimizer.real_models import MODELS
+from bench.optimizer.shop import Shop, children, shop, untold
+from bench.optimizer.tried import MISSING, TRAINED, WITHOUT_TRAINING, WORDS, Steps, words
 from servemesh.errors import ServemeshError
-from servemesh.optimizer.adapters.datasets.rows import Rows, Split
-from servemesh.optimizer.adapters.passes.apply import apply_pass
-from servemesh.optimizer.adapters.passes.context import PassContext
-from servemesh.optimizer.domain.passes.catalogue import PASSES
-from servemesh.optimizer.domain.passes.parameters import parse_parameters
-from tests.harness.reports import MemoryReport
+from servemesh.optimizer.domain import gates, pareto
+from servemesh.optimizer.domain.results import VariantReport
+from servemesh.optimizer.domain.specs import Gate, MeasurementPlan
+from servemesh.optimizer.service.bench_measuring import measure
+from servemesh.optimizer.service.workshop import Made
 
-Array = np.ndarray[Any, Any]
-ROUNDS, ROWS = 15, 64
-TRIED: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("simplify", {}),
-    ("fuse", {}),
-    ("fp16", {}),
-    ("fp16", {"compute": "float32"}),
-    ("bf16", {}),
-    ("int8_dynamic", {}),
-    ("int8_static", {}),
-    ("int8_static", {"calibration": "percentile"}),
-    ("int8_static", {"sensitive_excluded": 4}),
-    ("weight_only", {"bits": 8}),
-    ("weight_only", {"bits": 4}),
-    ("prune_magnitude", {"sparsity": 0.3}),
-    ("compact_trees", {}),
-    ("prune_trees", {"tree_ratio": 0.5}),
-    ("prune_trees", {"tree_ratio": 0.25, "node_ratio": 0.5}),
-    ("reduce_svm", {"vector_ratio": 0.5}),
-    ("reduce_svm", {"vector_ratio": 0.25, "method": "kmeans"}),
-)
-HEADER = (
-    "| pass | size | speed, 1 row | speed, 8 rows | same arg-max | cosine | right | seconds |\n"
-    "|---|---|---|---|---|---|---|---|"
-)
+KEPT = Path(".cache/optimizer/passes").absolute()
+LOSS_MAX = 0.01
+PLAN = MeasurementPlan(batch_sizes=(1, 8), rounds=15)
+METRICS = {"minilm": "cosine", "efficientnet": "agreement"}  # there are no labels for these
 
 
-def main() -> None:
-    """Print a table per model, and write the figures as JSON."""
-    parser = argparse.ArgumentParser(prog="bench.optimizer.passes", description=__doc__)
-    parser.add_argument("--models", nargs="*", default=sorted(MODELS))
-    parser.add_argument("--passes", nargs="*", default=sorted({name for name, _ in TRIED}))
-    parser.add_argument("--json", type=Path, default=Path(".cache/optimizer/passes.json"))
-    asked = parser.parse_args()
-    figures: dict[str, Any] = {"machine": machine.shape()}
-    for name in asked.models:
-        print(f"\n### {name}\n\n{HEADER}", flush=True)
-        model = MODELS[name]()
-        figures[name] = [_measured(model, *tried) for tried in TRIED if tried[0] in asked.passes]
-    asked.json.parent.mkdir(parents=True, exist_ok=True)
-    asked.json.write_text(json.dumps(figures, indent=1))
+async def measured(name: str) -> dict[str, Any]:
+    """Return the figures of one model after every pass."""
+    model = MODELS[name]()
+    async with children() as running, shop(model, running, KeptOnDisk(KEPT), _told) as at:
+        made, refused = [], []
+        for steps in (*WITHOUT_TRAINING, *TRAINED[name]):
+            _told(f"{name}: {words(steps)}")
+            began_s = time.monotonic()
+            try:
+                made.append((steps, await at.workshop.candidate(steps, untold)))
+            except ServemeshError as error:
+                refused.append(_refused(steps, error))
+            _told(f"  {time.monotonic() - began_s:.1f} s")
+        return await _figures(name, at, made, refused)
 
 
-def _measured(model: RealModel, pass_id: str, values: dict[str, Any]) -> dict[str, Any]:
-    spec = PASSES[pass_id]
-    rows = Rows.open(model.data)
-    context = PassContext(data=rows, teacher=None, seed=0, threads=2, report=MemoryReport())
-    label = ", ".join([pass_id, *(f"{key} {value}" for key, value in values.items())])
-    with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder) / "out" / "model.onnx"
-        began_s = time.perf_counter()
-        try:
-            notes = apply_pass(spec, model.path, target, parse_parameters(spec, values), context)
-        except ServemeshError as error:
-            print(f"| {label} | {error.reason}: {error.message} |", flush=True)
-            return {"pass": pass_id, "values": values, "reason": error.reason, "message": error.message}
-        pass_s = time.perf_counter() - began_s
-        figures = _figures(model, rows, target)
-    print(
-        f"| {label} | {figures['size']:.3f} | {figures['speed_1']:.2f} | {figures['speed_8']:.2f} "
-        f"| {figures['same']:.3f} | {figures['cosine']:.4f} | {figures['right']} | {pass_s:.1f} |",
-        flush=True,
+async def _figures(
+    name: str, at: Shop, made: Sequence[tuple[Steps, Made]], refused: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Measure all models in one run, in turns."""
+    distinct = {each.sha256: each for _, each in made if each.sha256 != at.original.sha256}
+    plan = MeasurementPlan(
+        metric=METRICS.get(name, ""), batch_sizes=PLAN.batch_sizes, rounds=PLAN.rounds, threads=1
     )
-    return {"pass": pass_id, "values": values, "notes": notes, "seconds": pass_s, **figures}
-
-
-def _figures(model: RealModel, rows: Rows, target: Path) -> dict[str, Any]:
-    before, after = _session(model.path), _session(target)
-    batch = next(rows.batches(Split.EVALUATE, ROWS))
-    inputs = dict(batch.inputs)
-    old, new = _scores(before, inputs), _scores(after, inputs)
-    products = np.sum(old * new, axis=-1) / (
-        np.linalg.norm(old, axis=-1) * np.linalg.norm(new, axis=-1) + 1e-12
+    began_s = time.monotonic()
+    found = await measure(
+        at.children, at.bench, [at.original, *distinct.values()], plan, time.monotonic, untold
     )
-    right = None
-    if batch.labels:
-        wanted = next(iter(batch.labels.values()))
-        right = [round(float((scores.argmax(-1) == wanted).mean()), 4) for scores in (old, new)]
+    by_digest = {report.sha256: report for report in found.reports}
     return {
-        "size": _size(target) / _size(model.path),
-        "same": float((old.argmax(-1) == new.argmax(-1)).mean()),
-        "cosine": float(products.mean()),
-        "right": right,
-        "speed_1": _speed(before, after, inputs, 1),
-        "speed_8": _speed(before, after, inputs, 8),
+        "machine": machine.shape(),
+        "day": time.strftime("%Y-%m-%d"),
+        "seconds": time.monotonic() - began_s,
+        "notes": list(found.notes),
+        "libraries": dict(found.libraries),
+        "baseline": asdict(found.reports[0]),
+        "variants": [_row(steps, by_digest[each.sha256]) for steps, each in made],
+        "refused": refused,
     }
 
 
-def _session(path: Path) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+def _row(steps: Steps, report: VariantReport) -> dict[str, Any]:
+    gate = Gate(metric_loss_max=LOSS_MAX)
+    return {
+        "steps": words(steps),
+        "size_ratio": report.size_ratio,
+        "speedups": {str(speed.batch_size): asdict(speed.speedup) for speed in report.speeds},
+        "metric": asdict(report.metric) if report.metric else None,
+        "metric_loss": asdict(report.metric_loss) if report.metric_loss else None,
+        "keeps": not gates.breaks_accuracy(gate, report),
+        "gains": not gates.gainless(report),
+        "speedup": pareto.speedup(report),
+    }
 
 
-def _scores(session: ort.InferenceSession, inputs: dict[str, Array]) -> Array:
-    """Return the last output, which of a classifier are the scores, a row each."""
-    outputs = session.run(None, inputs)
-    scores = np.asarray(outputs[-1], np.float64)
-    return scores.reshape(len(scores), -1) if scores.ndim < 3 else scores
+def _refused(steps: Steps, error: ServemeshError) -> dict[str, Any]:
+    word = WORDS.get(error.reason) or MISSING[steps[0].pass_id]
+    return {"steps": words(steps), "word": word, "reason": error.reason, "message": error.message}
 
 
-def _speed(
-    before: ort.InferenceSession, after: ort.InferenceSession, inputs: dict[str, Array], count: int
-) -> float:
-    """Return time before ÷ time after: medians of rounds that alternate."""
-    few = {name: array[:count] for name, array in inputs.items()}
-    times: list[list[float]] = [[], []]
-    runs = max(1, round(0.02 / max(_time_s(before, few, 1), 1e-6)))
-    for _ in range(ROUNDS):
-        for place, session in enumerate((before, after)):
-            times[place].append(_time_s(session, few, runs))
-    return float(np.median(times[0]) / np.median(times[1]))
+def _told(text: str) -> None:
+    print(text, flush=True)
 
 
-def _time_s(session: ort.InferenceSession, inputs: dict[str, Array], runs: int) -> float:
-    session.run(None, inputs)
-    began_s = time.perf_counter()
-    for _ in range(runs):
-        session.run(None, inputs)
-    return (time.perf_counter() - began_s) / runs
+def read(file: Path) -> Any:
+    """Return what a JSON file holds."""
+    return json.loads(file.read_text())
 
 
-def _size(path: Path) -> int:
-    return sum(file.stat().st_size for file in path.parent.glob("model.onnx*"))
-
-
-if __name__ == "__main__":
-    main()
+def write(file: Path, found: Any) -> None:
+    """Write a JSON file."""
+    file.write_text(json.dumps(found, indent=1, default=list))

@@ -48,18 +48,32 @@ def efficientnet() -> RealModel:
     return RealModel(path=path, data=folder / "data")
 
 
+def mlp() -> RealModel:
+    """A perceptron of two hidden layers on digits, out of scikit-learn."""
+    from sklearn.neural_network import MLPClassifier
+
+    return _fitted("mlp", MLPClassifier((256, 128), max_iter=60, random_state=0))
+
+
+def cnn() -> RealModel:
+    """A small residual network on digits, out of torch."""
+    from tests.harness import training
+
+    folder = KEPT / "cnn"
+    path = folder / "out" / "model.onnx"
+    if not path.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        path.parent.mkdir(parents=True)
+        training.a_digits_dataset(folder / "data")
+        training.trained_cnn(path, width=48, epochs=15)
+    return RealModel(path=path, data=folder / "data")
+
+
 def forest() -> RealModel:
     """A random forest of 200 trees on digits."""
     from sklearn.ensemble import RandomForestClassifier
 
     return _fitted("forest", RandomForestClassifier(200, random_state=0))
-
-
-def boosted() -> RealModel:
-    """100 rounds of gradient boosting on digits: 1,000 trees."""
-    from sklearn.ensemble import GradientBoostingClassifier
-
-    return _fitted("boosted", GradientBoostingClassifier(n_estimators=100, random_state=0))
 
 
 def svm() -> RealModel:
@@ -70,11 +84,12 @@ def svm() -> RealModel:
 
 
 MODELS: Mapping[str, Callable[[], RealModel]] = {
-    "minilm": minilm,
-    "efficientnet": efficientnet,
+    "mlp": mlp,
+    "cnn": cnn,
     "forest": forest,
-    "boosted": boosted,
     "svm": svm,
+    "efficientnet": efficientnet,
+    "minilm": minilm,
 }
 
 

@@ -48,6 +48,7 @@ def a_variant(**changes: Any) -> Variant:
         "sparsity": 0.0,
         "metric": Interval(value=0.964, low=0.95, high=0.98),
         "metric_loss": Interval(value=0.003, low=-0.003, high=0.008),
+        "metric_loss_chance": 0.5,
         "speeds": (a_speed(1.5),),
         "cold_load_s": None,
         "memory_bytes": 0,

@@ -33,6 +33,7 @@ from servemesh.optimizer.service.ports import JobProgress, RunningJob
 from servemesh.optimizer.settings import Settings as OptimizerSettings
 from servemesh.registry.settings import Settings as RegistrySettings
 from servemesh.rpc import client
+from servemesh.rpc.edge import from_rpc_error
 from tests.harness.nats_server import NatsServer
 from tests.harness.optimizer_calls import OptimizerCalls, a_program, upload
 from tests.harness.seaweed import SeaweedServer
@@ -221,6 +222,17 @@ async def test_a_repeated_request_makes_no_second_job(tmp_path: Path) -> None:
         assert refused.value.code() == grpc.StatusCode.FAILED_PRECONDITION
         listed = await calls.stub.ListConversions(pb.ListConversionsRequest())
         assert [conversion.name for conversion in listed.conversions] == [first]
+
+
+async def test_a_recipe_that_looks_at_rows_is_refused_at_once_where_no_dataset_is_named(
+    tmp_path: Path,
+) -> None:
+    async with stuck_bench(tmp_path) as calls:
+        wish = pb.Optimization(source_version="models/m/versions/1", recipe="int8")
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await calls.stub.CreateOptimization(pb.CreateOptimizationRequest(optimization=wish))
+        error = from_rpc_error(refused.value)
+        assert (error.reason, error.metadata["field"]) == ("PASS_NEEDS_ROWS", "optimization.dataset")
 
 
 async def test_the_same_files_are_the_same_source_and_others_are_refused(tmp_path: Path) -> None:

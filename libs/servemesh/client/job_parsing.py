@@ -181,6 +181,7 @@ def _variant(message: pb.VariantReport, model_id: str) -> jobs.Variant:
         sparsity=message.sparsity,
         metric=_interval(message, "metric"),
         metric_loss=_interval(message, "metric_loss"),
+        metric_loss_chance=message.metric_loss_chance if message.HasField("metric_loss_chance") else None,
         speeds=tuple(
             jobs.Speed(
                 batch_size=speed.batch_size, run_ms=_figure(speed.run_ms), speedup=_figure(speed.speedup)

@@ -146,6 +146,8 @@ class Variant:
     sparsity: float
     metric: Interval | None
     metric_loss: Interval | None
+    metric_loss_chance: float | None
+    """Of a loss as far from 0, if it were as good as the baseline: below 0.05 it is hardly chance."""
     speeds: tuple[Speed, ...]
     cold_load_s: Interval | None
     memory_bytes: int

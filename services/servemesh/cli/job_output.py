@@ -30,6 +30,7 @@ Defaults = Mapping[str, Mapping[str, Any]]
 """Of the parameters of passes: what is not said again of a step."""
 
 _SAY_S = 5.0
+_SIGNIFICANT = 0.05
 _STEP_CHARS = 44
 
 
@@ -77,6 +78,8 @@ def print_job(found: AnyJob, defaults: Defaults, console: Console) -> None:
         _print_conversion(found, console)
     elif found.result:
         print_measurements(with_names(found, found.result), defaults, console)
+        if isinstance(found, Evaluation):
+            _print_significance(found.result, console)
 
 
 def print_measurements(result: Measurements, defaults: Defaults, console: Console) -> None:
@@ -115,6 +118,22 @@ def figure(found: Interval | None, digits: int = 3) -> str:
         return ""
     value, low, high = (f"{number:.{digits}f}" for number in (found.value, found.low, found.high))
     return value if low == high == value else f"{value} [{low}, {high}]"
+
+
+def _print_significance(result: Measurements, console: Console) -> None:
+    for variant in result.variants:
+        if told := significance(variant):
+            console.print(told)
+
+
+def significance(variant: Variant) -> str:
+    """Return whether what a variant lost or gained may be chance."""
+    loss, chance = variant.metric_loss, variant.metric_loss_chance
+    if loss is None or chance is None or loss.value == 0:
+        return ""
+    lost = f"a loss of {loss.value:.4g}" if loss.value > 0 else f"a gain of {-loss.value:.4g}"
+    verdict = "is significant" if chance < _SIGNIFICANT else "may be chance"
+    return f"A{lost[1:]} {verdict} (p = {chance:.2g}, paired permutation test)"
 
 
 def with_names(found: Optimization | Evaluation, result: Measurements) -> Measurements:

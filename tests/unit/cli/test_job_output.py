@@ -62,6 +62,7 @@ def test_an_evaluation_names_the_versions_that_it_compares():
     text = printed(evaluation, {})
     assert "other@1" in text
     assert "digits@3" in text
+    assert "A loss of 0.003 may be chance (p = 0.5, paired permutation test)" in text
 
 
 def test_a_job_brought_what_was_asked_if_a_variant_was_accepted():

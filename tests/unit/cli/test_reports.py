@@ -20,7 +20,12 @@ def a_report(*variants: Variant) -> Report:
         job=job,
         result=job.result,
         defaults={},
-        log=[LogLine(time=NOW, epoch=1, text="trying <fuse> & more")],
+        log=[
+            LogLine(time=NOW, epoch=1, text="trying <fuse> & more"),
+            LogLine(
+                time=NOW, epoch=1, text="most sensitive to int8 of 9 layers: conv.1 (7 dB), last (12 dB)"
+            ),
+        ],
         parity=Parity(row_count=256, generated=False, max_abs=1e-6, max_rel=1e-7, argmax_agreement=1.0),
     )
 
@@ -45,12 +50,15 @@ def test_a_page_has_the_picture_the_table_and_nothing_from_elsewhere():
     tags = Tags()
     tags.feed(page)
     assert tags.names.count("circle") == 3
-    assert tags.names.count("tr") == 4 + 3  # the models, and what each pass did
+    assert (
+        tags.names.count("tr") == 4 + 3 + 3
+    )  # the models, what each pass did, and the layers that suffer most
     assert not tags.links
     assert "script" not in tags.names
     assert "it is &lt;slow&gt;" in page
     assert "trying &lt;fuse&gt; &amp; more" in page
     assert "256 real rows" in page
+    assert "<td>conv.1</td><td>7 dB</td>" in page
 
 
 def test_the_picture_is_well_formed_and_puts_what_is_smaller_to_the_left_and_what_is_faster_above():

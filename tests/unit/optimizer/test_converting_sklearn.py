@@ -25,6 +25,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
+from tests.harness import passes
 from tests.harness.conversions import converted, outputs_of, refusal, shapes_of, source_of
 
 DIGITS, DIGIT = load_digits(return_X_y=True)
@@ -58,6 +59,14 @@ def test_a_classifier_gives_labels_and_scores_as_tensors(tmp_path, estimator):
     assert (made[0] == estimator.predict(ROWS)).all()
     assert made[1].shape == (300, 10)
     assert shapes_of(tmp_path)["input"] == ["batch", 64]
+
+
+def test_the_input_is_called_as_the_only_column_of_the_dataset(tmp_path):
+    saved(tmp_path, LogisticRegression(max_iter=50))
+    passes.dataset(tmp_path / "data", {"image": ROWS, "digit": LABELS}, ("digit",))
+    result = converted(tmp_path, data="data")
+    assert not result["parity"]["generated"]
+    assert shapes_of(tmp_path)["image"] == ["batch", 64]
 
 
 def test_labels_of_text_stay_text(tmp_path):

@@ -61,14 +61,14 @@ def test_a_student_of_half_the_depth_has_every_other_layer(encoder: Path, tmp_pa
 
 
 def test_a_narrow_student_learns_from_its_teacher(cnn: Path, rows: Rows, tmp_path: Path):
-    parameters = DistilParameters(width_kept=0.5, weights="fresh", epochs=8, mixed_rows=0.5)
+    parameters = DistilParameters(width_kept=0.5, weights="fresh", epochs=6, mixed_rows=0.25)
     distil.apply(cnn, tmp_path / "student.onnx", parameters, a_context(rows))
-    assert accuracy(tmp_path / "student.onnx", rows, "digit") >= 0.9
+    assert accuracy(tmp_path / "student.onnx", rows, "digit") >= 0.85
 
 
 def test_a_forest_teaches_a_perceptron_that_names_the_same_classes(tmp_path: Path):
     forest, rows = a_forest(tmp_path)
-    parameters = DistilParameters(student="mlp", epochs=12, soft_share=1.0, temperature=1.0)
+    parameters = DistilParameters(student="mlp", epochs=8, soft_share=1.0, temperature=1.0)
     distil.apply(forest, tmp_path / "student.onnx", parameters, a_context(rows))
     assert signature(tmp_path / "student.onnx") == signature(forest)
     assert (tmp_path / "student.onnx").stat().st_size < 0.2 * forest.stat().st_size

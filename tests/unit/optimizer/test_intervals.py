@@ -35,6 +35,25 @@ def test_the_figure_lies_in_its_interval_and_the_interval_in_the_data(numbers: l
         )
 
 
+def chance(ours: list[int], theirs: list[int]) -> float:
+    """Of a difference of means as large as that between these rows."""
+    return intervals.chance_of(
+        np.array([ours, theirs]).T,
+        lambda pairs: np.concatenate([pairs, np.ones_like(pairs[:, :1])], axis=1).astype(float),
+        lambda sums: (sums[..., 0] - sums[..., 1]) / sums[..., 2],
+        seed=0,
+    )
+
+
+def test_chance_is_what_counting_all_swaps_gives():
+    assert chance([1] * 20, [1] * 20) == 1.0
+    # Of six rows that differ, all in one direction: 2 of 64 swaps differ as far.
+    assert chance([1] * 30, [0] * 6 + [1] * 24) == pytest.approx(2 / 64, abs=0.01)
+    # Three and three: no swap differs less.
+    assert chance([1, 0] * 3 + [1] * 9, [0, 1] * 3 + [1] * 9) == 1.0
+    assert chance([1] * 100, [0] * 40 + [1] * 60) < 0.001
+
+
 @settings(max_examples=10, deadline=None)
 @given(values, st.integers(0, 2**32))
 def test_the_same_seed_gives_the_same_interval(numbers: list[float], seed: int):

@@ -153,6 +153,14 @@ def optimize(
 def evaluate(
     target: Target,
     address: Address,
+    other: Annotated[
+        str,
+        typer.Argument(
+            metavar="[VERSION|ALIAS|MODEL@VERSION]",
+            help="What to compare with, in the same run; the same as --against.",
+            show_default=False,
+        ),
+    ] = "",
     against: Annotated[
         str,
         typer.Option(metavar="VERSION|ALIAS|MODEL@VERSION", help="What to compare with, in the same run."),
@@ -166,13 +174,13 @@ def evaluate(
     wait: Wait = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a version on a dataset: metric, size, speed, memory; alone or beside another."""
+    """Measure a version on a dataset: metric, size, speed, memory; alone, or beside another with a test of chance."""
     model, version = split_target(target)
     with connected(address) as client:
         asked = client.optimizer.evaluate(
             model,
             version=version,
-            against=against,
+            against=other or against,
             dataset=dataset,
             measurement=_plan(metric, batch, threads, rounds),
             limits=JobLimits(time_s=duration_s(time, "--time")),

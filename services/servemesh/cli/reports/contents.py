@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from servemesh.cli import job_output, output
 from servemesh.cli.job_output import Defaults
 from servemesh.client import Evaluation, LogLine, Measurements, Optimization, Parity, Variant
+
+# What a search logs of the layers of a model.
+_SENSITIVE = re.compile(r"most sensitive to int8 of \d+ layers: (.*)")
+_LAYER = re.compile(r"(\S+) \((-?\d+ dB)\)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +45,15 @@ class Report:
         """Return headings and rows: one for each model."""
         sizes = self.batch_sizes
         headings = ["", "Model", "Size", "C", *(f"ms at {size}" for size in sizes)]
-        headings += [*(f"O at {size}" for size in sizes), "Metric", "Loss", "Load s", "Memory", "Verdict"]
+        headings += [
+            *(f"O at {size}" for size in sizes),
+            "Metric",
+            "Loss",
+            "p",
+            "Load s",
+            "Memory",
+            "Verdict",
+        ]
         return headings, [self._row(number, each, sizes) for number, each in enumerate(self.models)]
 
     def gains(self) -> list[list[str]]:
@@ -65,6 +78,11 @@ class Report:
         """Return why variants were refused: name and reason."""
         return [(self.name(each), why) for each in self.result.variants for why in each.refusals]
 
+    def sensitivity(self) -> list[list[str]]:
+        """Return the layers that suffer most in int8, as a search found them: name, and signal over noise."""
+        lines = (_SENSITIVE.match(line.text) for line in self.log)
+        return [[*layer] for line in lines if line for layer in _LAYER.findall(line[1])]
+
     def _row(self, number: int, variant: Variant, sizes: Sequence[int]) -> list[str]:
         by_size = {speed.batch_size: speed for speed in variant.speeds}
         found = [by_size.get(size) for size in sizes]
@@ -77,6 +95,7 @@ class Report:
             *(job_output.figure(speed.speedup, 2) if speed else "" for speed in found),
             job_output.figure(variant.metric),
             job_output.figure(variant.metric_loss),
+            "" if variant.metric_loss_chance is None else f"{variant.metric_loss_chance:.2g}",
             job_output.figure(variant.cold_load_s),
             output.size(variant.memory_bytes),
             job_output.verdict(variant),

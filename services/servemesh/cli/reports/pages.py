@@ -24,8 +24,12 @@ circle.front{stroke:var(--ink);stroke-width:2}pre{white-space:pre-wrap;font-size
 """
 _LEGEND = (
     "* on the Pareto front: no other variant is better in metric, size and speed at once. C: size after ÷ before. "
-    "O: speed after ÷ before, at so many rows per run. [95 % intervals]."
+    "O: speed after ÷ before, at so many rows per run. [95 % intervals]. p: how likely so great a loss or gain is by "
+    "chance (paired permutation test)."
 )
+
+_SENSITIVITY = "Sensitivity to int8, the worst layers first"
+_LAYERS = ("Layer", "Signal over noise at the outputs if it alone is int8")
 
 
 def html(report: Report) -> str:
@@ -42,6 +46,7 @@ def html(report: Report) -> str:
             "Why variants were refused", _html_list([f"{name}: {why}" for name, why in report.refusals()])
         ),
         _section("What each pass did", _html_table(["Pass", "Size", "Speed", "Loss"], report.gains())),
+        _section(_SENSITIVITY, _html_table(_LAYERS, report.sensitivity())),
         _section("Parity with the program it was converted from", escape(_parity(report))),
         _section("Measured on", escape(_machine(report))),
         _section("Log", f"<pre>{escape(_log(report))}</pre>" if report.log else ""),
@@ -66,6 +71,8 @@ def markdown(report: Report) -> str:
         parts += ["## Why variants were refused", "\n".join(f"- {name}: {why}" for name, why in refusals)]
     if gains := report.gains():
         parts += ["## What each pass did", _markdown_table(["Pass", "Size", "Speed", "Loss"], gains)]
+    if layers := report.sensitivity():
+        parts += [f"## {_SENSITIVITY}", _markdown_table(_LAYERS, layers)]
     if parity := _parity(report):
         parts += ["## Parity with the program it was converted from", parity]
     parts += ["## Measured on", _machine(report)]

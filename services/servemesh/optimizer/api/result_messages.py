@@ -77,6 +77,7 @@ def _to_variant(variant: VariantReport) -> pb.VariantReport:
         sparsity=variant.sparsity,
         metric=_to_interval(variant.metric),
         metric_loss=_to_interval(variant.metric_loss),
+        metric_loss_chance=variant.metric_loss_chance,
         speeds=[_to_speed(speed) for speed in variant.speeds],
         cold_load_s=_to_interval(variant.cold_load_s),
         memory_bytes=variant.memory_bytes,

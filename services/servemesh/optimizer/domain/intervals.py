@@ -1,4 +1,4 @@
-"""Intervals of confidence by the bootstrap: what a figure might have been with other rows or other rounds."""
+"""What a figure might have been by chance: intervals by the bootstrap, and a test of no difference by permutation."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ Array = np.ndarray[Any, Any]
 
 RESAMPLES = 2_000
 CONFIDENCE = 0.95
+_SAME = 1e-9  # by what sums that are added in another order may differ
 _CELLS_MAX = 4_000_000  # numbers drawn at a time, so that memory stays bounded
 
 
@@ -52,6 +53,26 @@ def of_statistic(
         drawn = random.multinomial(total, counts / total, size=min(at_once, RESAMPLES - begin))
         values.append(statistic(drawn.astype(contributed.dtype) @ contributed))
     return _interval(float(statistic(counts.astype(contributed.dtype) @ contributed)), np.concatenate(values))
+
+
+def chance_of(
+    pairs: Array, contributions: Callable[[Array], Array], statistic: Callable[[Array], Array], *, seed: int
+) -> float:
+    """Return how likely a `statistic` as far from 0 is if both halves of each row of `pairs` [rows, 2 m] are alike.
+
+    A paired permutation test, two-sided: what each row says of the one and of the other is swapped at random.
+    """
+    kinds, counts = np.unique(pairs, axis=0, return_counts=True)
+    kept, swapped = contributions(kinds), contributions(np.roll(kinds, pairs.shape[1] // 2, axis=1))
+    random = np.random.default_rng(seed)
+    at_once = max(1, _CELLS_MAX // max(kept.shape))
+    seen = abs(float(statistic(counts.astype(kept.dtype) @ kept))) * (1 - _SAME)
+    as_far = 0
+    for begin in range(0, RESAMPLES, at_once):
+        times = random.binomial(counts, 0.5, size=(min(at_once, RESAMPLES - begin), len(kinds)))
+        values = statistic(times.astype(kept.dtype) @ swapped + (counts - times).astype(kept.dtype) @ kept)
+        as_far += int((np.abs(values) >= seen).sum())
+    return (1 + as_far) / (1 + RESAMPLES)
 
 
 def _interval(value: float, resampled: Array) -> Interval:

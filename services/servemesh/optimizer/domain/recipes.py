@@ -12,6 +12,7 @@ from servemesh.errors import InvalidError
 from servemesh.optimizer.domain.passes.parameters import parse_parameters
 from servemesh.optimizer.domain.passes.spec import PassSpec
 from servemesh.optimizer.domain.results import PassStep
+from servemesh.optimizer.domain.specs import OptimizationSpec
 
 AUTO = "auto"
 """Not a recipe: it searches."""
@@ -61,6 +62,36 @@ def parse_recipe(recipe_id: str, document: object, passes: Mapping[str, PassSpec
         description=" ".join(description.split()),
         steps=tuple(_step(recipe_id, number, step, passes) for number, step in enumerate(steps)),
     )
+
+
+def steps_to_follow(
+    spec: OptimizationSpec, recipes: Mapping[str, Recipe], passes: Mapping[str, PassSpec]
+) -> tuple[RecipeStep, ...]:
+    """Return the user's own steps or those of the recipe; InvalidError if there are none such, or if one that is
+    required needs rows and no Dataset is named."""
+    if spec.steps:
+        steps = own_steps(spec.steps, passes)
+    elif spec.recipe in recipes:
+        steps = recipes[spec.recipe].steps
+    else:
+        known = ", ".join((AUTO, *recipes))
+        raise InvalidError(
+            f"there is no recipe {spec.recipe[:100]!r}, expected one of {known}",
+            reason="RECIPE_UNKNOWN",
+            field="optimization.recipe",
+            expected=known,
+            got=spec.recipe[:100],
+        )
+    hungry = needs_rows([each.step for each in steps if each.required], passes)
+    if hungry and not spec.dataset:
+        raise InvalidError(
+            f"pass {hungry} looks at rows: name a dataset",
+            reason="PASS_NEEDS_ROWS",
+            field="optimization.dataset",
+            expected="a dataset",
+            got="none",
+        )
+    return steps
 
 
 def own_steps(steps: Sequence[PassStep], passes: Mapping[str, PassSpec]) -> tuple[RecipeStep, ...]:

@@ -48,6 +48,7 @@ class VariantReport:
     sparsity: float = 0.0
     metric: Interval | None = None
     metric_loss: Interval | None = None
+    metric_loss_chance: float | None = None  # of one as far from 0, if it were as good as the baseline
     speeds: tuple[SpeedReport, ...] = ()
     cold_load_s: Interval | None = None
     memory_bytes: int = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,21 +21,18 @@ class Measured:
 
     metric: Interval
     loss: Interval
+    chance: float | None
+    """Of a loss or gain at least as large, if both answered equally well; None for the first."""
 
 
 def measured(metric: Metric, seen: Sequence[Array], *, seed: int) -> list[Measured]:
     """Return the metric of each model and its loss against the first, from what `metric.seen` gave for all rows."""
     rows = metric.rows(seen)
-    return [
-        Measured(
-            metric=intervals.of_statistic(each, metric.contributions, metric.value, seed=seed),
-            loss=_loss(metric, rows[0], each, seed),
-        )
-        for each in rows
-    ]
+    first, *others = (_measured(metric, rows[0], each, seed) for each in rows)
+    return [replace(first, chance=None), *others]
 
 
-def _loss(metric: Metric, baseline: Array, variant: Array, seed: int) -> Interval:
+def _measured(metric: Metric, baseline: Array, variant: Array, seed: int) -> Measured:
     sign = 1 if metric.higher_is_better else -1
     width = baseline.shape[1]
 
@@ -48,4 +45,9 @@ def _loss(metric: Metric, baseline: Array, variant: Array, seed: int) -> Interva
         lost: Array = sign * (metric.value(ours) - metric.value(theirs))
         return lost
 
-    return intervals.of_statistic(np.concatenate([baseline, variant], axis=1), contributions, loss, seed=seed)
+    pairs = np.concatenate([baseline, variant], axis=1)
+    return Measured(
+        metric=intervals.of_statistic(variant, metric.contributions, metric.value, seed=seed),
+        loss=intervals.of_statistic(pairs, contributions, loss, seed=seed),
+        chance=intervals.chance_of(pairs, contributions, loss, seed=seed),
+    )

@@ -74,6 +74,7 @@ def _report(made: Made, figures: Mapping[str, Any]) -> VariantReport:
         sparsity=float(figures["sparsity"]),
         metric=_interval(figures.get("metric")),
         metric_loss=_interval(figures.get("metric_loss")),
+        metric_loss_chance=figures.get("metric_loss_chance"),
         speeds=tuple(
             SpeedReport(
                 batch_size=int(speed["batch_size"]),

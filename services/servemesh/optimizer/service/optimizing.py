@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from servemesh.errors import InvalidError
 from servemesh.optimizer.domain.passes.spec import PassSpec
-from servemesh.optimizer.domain.recipes import AUTO, Recipe, RecipeStep, needs_rows, own_steps
+from servemesh.optimizer.domain.recipes import AUTO, Recipe, RecipeStep, steps_to_follow
 from servemesh.optimizer.domain.results import OptimizationResult
 from servemesh.optimizer.domain.specs import JobSpec, OptimizationSpec
 from servemesh.optimizer.service import judging
@@ -54,7 +54,7 @@ class Optimizing:
         if isinstance(job.decided, OptimizationResult):
             return await self._registered(job, spec, job.decided, progress)
         tools, begin_s = self._tools, self._tools.monotonic()
-        steps = None if spec.recipe == AUTO else self._steps(spec)
+        steps = None if spec.recipe == AUTO else steps_to_follow(spec, tools.recipes, tools.passes)
         bench, original = await prepared(tools, job, spec, begin_s, progress)
         facts = await tools.children.run(
             "describe",
@@ -96,32 +96,6 @@ class Optimizing:
         progress.progress(_FETCHED, f"fetching {spec.teacher_version}")
         fetched = await self._tools.versions.fetch(spec.teacher_version, job.folder / "teacher")
         return Made(path=f"teacher/{fetched.entry}", sha256=fetched.sha256, size_bytes=fetched.size_bytes)
-
-    def _steps(self, spec: OptimizationSpec) -> tuple[RecipeStep, ...]:
-        """Return the steps to follow; InvalidError if one that is required needs rows and there are none."""
-        if spec.steps:
-            steps = own_steps(spec.steps, self._tools.passes)
-        elif spec.recipe in self._tools.recipes:
-            steps = self._tools.recipes[spec.recipe].steps
-        else:
-            known = ", ".join((AUTO, *self._tools.recipes))
-            raise InvalidError(
-                f"there is no recipe {spec.recipe[:100]!r}, expected one of {known}",
-                reason="RECIPE_UNKNOWN",
-                field="optimization.recipe",
-                expected=known,
-                got=spec.recipe[:100],
-            )
-        hungry = needs_rows([each.step for each in steps if each.required], self._tools.passes)
-        if hungry and not spec.dataset:
-            raise InvalidError(
-                f"pass {hungry} looks at rows: name a dataset",
-                reason="PASS_NEEDS_ROWS",
-                field="optimization.dataset",
-                expected="a dataset",
-                got="none",
-            )
-        return steps
 
     async def _followed(
         self,

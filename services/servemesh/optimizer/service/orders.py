@@ -10,7 +10,7 @@ from servemesh.errors import InvalidError
 from servemesh.optimizer.domain import asking
 from servemesh.optimizer.domain.asking import Bounds
 from servemesh.optimizer.domain.passes.spec import PassSpec
-from servemesh.optimizer.domain.recipes import AUTO, Recipe, own_steps
+from servemesh.optimizer.domain.recipes import AUTO, Recipe, steps_to_follow
 from servemesh.optimizer.domain.records import JobRecord
 from servemesh.optimizer.domain.specs import ConversionSpec, EvaluationSpec, JobSpec, OptimizationSpec
 from servemesh.optimizer.service.jobs import JobBook
@@ -92,7 +92,7 @@ class Orders:
         )
 
     def _check_steps(self, asked: OptimizationSpec) -> None:
-        """InvalidError unless there is either a known recipe or steps whose parameters are all right."""
+        """InvalidError unless there is a known recipe, or steps whose parameters are all right, and rows for it."""
         if bool(asked.recipe) == bool(asked.steps):
             raise InvalidError(
                 "expected either optimization.recipe or optimization.steps, got "
@@ -101,17 +101,8 @@ class Orders:
                 field="optimization.recipe",
                 expected="either a recipe or steps",
             )
-        if asked.steps:
-            own_steps(asked.steps, self._passes)
-        elif asked.recipe != AUTO and asked.recipe not in self._recipes:
-            known = ", ".join((AUTO, *self._recipes))
-            raise InvalidError(
-                f"there is no recipe {asked.recipe[:100]!r}, expected one of {known}",
-                reason="RECIPE_UNKNOWN",
-                field="optimization.recipe",
-                expected=known,
-                got=asked.recipe[:100],
-            )
+        if asked.recipe != AUTO:
+            steps_to_follow(asked, self._recipes, self._passes)
 
     async def _resolved_if_any(self, name: str, field: str) -> str:
         return await self._resolved(name, field) if name else ""

@@ -25,7 +25,7 @@ from servemesh.optimizer.service.ports import ChildTasks, JobProgress
 from servemesh.optimizer.service.workshop import Bench, Made, Monotonic, Workshop
 
 FINALISTS_MAX = 4
-_TOLD = 5  # layers that the log names
+_TOLD = 12  # layers that the log names
 _SEARCH_SHARE = 0.9  # of the budget; the rest is for registering
 _FINAL_SHARE_MAX = 0.4  # of what is left
 _FINAL_RATIO = 3.0  # of the time of the last measurement to that of a quick one, for each model

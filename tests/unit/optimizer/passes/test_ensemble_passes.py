@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from onnx import helper
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier, RandomForestRegressor
 from sklearn.svm import SVC, SVR
 
@@ -197,3 +198,19 @@ def test_a_pass_for_another_kind_of_model_says_that_it_does_not_apply(
         applied(pass_id, zoo.model(name), zoo.rows(name), tmp_path)
     assert caught.value.reason == "PASS_DOES_NOT_APPLY"
     assert caught.value.metadata["pass"] == pass_id
+
+
+@pytest.mark.parametrize("pass_id", ["compact_trees", "prune_trees"])
+def test_trees_of_a_newer_kind_are_refused_by_that_name(tmp_path: Path, zoo: Zoo, pass_id: str):
+    node = helper.make_node("TreeEnsemble", ["X"], ["scores"], domain="ai.onnx.ml")
+    values = [
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["rows", 64]) for name in ("X", "scores")
+    ]
+    graph = helper.make_graph([node], "newer", values[:1], values[1:])
+    model = tmp_path / "model.onnx"
+    model.write_bytes(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("ai.onnx.ml", 5)]).SerializeToString()
+    )
+    with pytest.raises(InvalidError, match=r"TreeEnsemble of ai\.onnx\.ml 5") as refused:
+        applied(pass_id, model, zoo.rows("forest"), tmp_path)
+    assert refused.value.reason == "PASS_DOES_NOT_APPLY"

@@ -11,7 +11,8 @@ import onnx
 
 from servemesh.errors import InvalidError
 from servemesh.optimizer.adapters.converters import proof, source_files
-from servemesh.optimizer.adapters.converters.converted import Converter, Task, versions
+from servemesh.optimizer.adapters.converters.converted import MATRIX, Converter, Task, versions
+from servemesh.optimizer.adapters.datasets.rows import Rows
 from servemesh.optimizer.domain import sources
 from servemesh.optimizer.domain.sources import SourceFormat
 from servemesh.optimizer.domain.work import Report
@@ -33,6 +34,7 @@ def run(arguments: dict[str, Any], folder: Path, report: Report) -> dict[str, An
     source, target = folder / arguments["source"], folder / arguments["out"]
     report.progress(0.0, "looking at the source")
     found = sources.recognise(source_files.samples(source), arguments.get("format") or "")
+    data = folder / arguments["data"] if arguments.get("data") else None
     scratch = folder / "scratch"
     for new in (scratch, target.parent):
         new.mkdir(parents=True, exist_ok=True)
@@ -43,12 +45,12 @@ def run(arguments: dict[str, Any], folder: Path, report: Report) -> dict[str, An
         report=report,
         opset=_opset(arguments.get("opset") or 0),
         environments=Path(arguments["environments"]),
+        matrix_name=_matrix_name(data),
     )
     report.log(f"The source is {found.format.value}.")
     report.progress(0.05, f"reading the {found.format.value} program")
     converted = _converter(found.format)(task)
     report.progress(0.7, "comparing with the source")
-    data = folder / arguments["data"] if arguments.get("data") else None
     proved = proof.prove(target, converted, data)
     proof.check(proved, arguments.get("tolerance") or TOLERANCE)
     report.progress(1.0, "converted")
@@ -73,6 +75,12 @@ def _converter(source_format: SourceFormat) -> Converter:
     module = importlib.import_module(f"servemesh.optimizer.adapters.converters.{_MODULES[source_format]}")
     convert: Converter = module.convert
     return convert
+
+
+def _matrix_name(data: Path | None) -> str:
+    """Return what a matrix of features is called: as the only column of the dataset that is no label."""
+    names = [column.name for column in Rows.open(data).columns if not column.label] if data else []
+    return names[0] if len(names) == 1 else MATRIX
 
 
 def _opset(wanted: int) -> int:

@@ -12,6 +12,7 @@ import numpy as np
 
 from servemesh.optimizer.domain.work import Report
 
+MATRIX = "input"
 Array = np.ndarray[Any, Any]
 Inputs = Mapping[str, Array]
 # Runs the source in its own framework: outputs by the names of the ONNX model's, for each batch of its inputs.
@@ -30,6 +31,7 @@ class Task:
     report: Report
     opset: int = 0  # 0: the converter's own
     environments: Path  # where environments of other frameworks are kept between jobs
+    matrix_name: str = MATRIX  # what the input is called where a source has no name for it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

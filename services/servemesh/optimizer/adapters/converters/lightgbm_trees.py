@@ -30,13 +30,13 @@ def convert(task: Task) -> Converted:
     try:
         made = convert_lightgbm(
             booster,
-            initial_types=[(boosted.INPUT, FloatTensorType([None, booster.num_feature()]))],
+            initial_types=[(boosted.matrix_name(task), FloatTensorType([None, booster.num_feature()]))],
             target_opset=min(opset, get_maximum_opset_supported()),
             zipmap=False,
         )
     except Exception as error:  # onnxmltools raises whatever it meets in the trees
         raise faults.unsupported(error, "LightGBM", ADVICE) from error
-    names = boosted.write(made, task.target)
+    names = boosted.write(made, task)
 
     def outputs(rows: Array) -> list[Array]:
         predicted = np.asarray(booster.predict(rows))
@@ -46,5 +46,5 @@ def convert(task: Task) -> Converted:
         return [scores.argmax(axis=1), scores.astype(np.float32)]
 
     return Converted(
-        reference=boosted.reference(outputs, names), libraries=versions("lightgbm", "onnxmltools")
+        reference=boosted.reference(task, outputs, names), libraries=versions("lightgbm", "onnxmltools")
     )

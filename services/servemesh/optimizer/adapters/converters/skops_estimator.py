@@ -24,7 +24,6 @@ from servemesh.optimizer.adapters.converters.converted import (
     versions,
 )
 
-INPUT = "input"
 OPSET_MAX = skl2onnx.__max_supported_opset__
 TREES_OPSET = 3  # of ai.onnx.ml: the newest for which skl2onnx has all of its converters
 ADVICE = "replace the step with one that skl2onnx knows, or do it before the call, outside of the model"
@@ -67,24 +66,25 @@ def convert(task: Task) -> Converted:
         )
     task.report.progress(0.2, f"converting {type(estimator).__name__}")
     try:
-        model = _onnx(estimator, width, task.opset)
+        model = _onnx(estimator, width, task)
     except Exception as error:  # skl2onnx raises whatever its shape calculators meet
         raise faults.unsupported(error, "scikit-learn", ADVICE) from error
     naming.name_rows(model)
     task.target.write_bytes(model.SerializeToString())
     ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in model.graph.output}
     return Converted(
-        reference=_reference(estimator, ranks), libraries=versions("scikit-learn", "skl2onnx", "skops")
+        reference=_reference(estimator, task.matrix_name, ranks),
+        libraries=versions("scikit-learn", "skl2onnx", "skops"),
     )
 
 
-def _onnx(estimator: Any, width: int, opset: int) -> Any:
+def _onnx(estimator: Any, width: int, task: Task) -> Any:
     """The model of skl2onnx, with scores as a tensor instead of a list of maps, which no call could carry."""
     convert_ = partial(
         skl2onnx.to_onnx,
         estimator,
-        initial_types=[(INPUT, FloatTensorType([None, width]))],
-        target_opset={"": min(opset or OPSET_MAX, OPSET_MAX), "ai.onnx.ml": TREES_OPSET},
+        initial_types=[(task.matrix_name, FloatTensorType([None, width]))],
+        target_opset={"": min(task.opset or OPSET_MAX, OPSET_MAX), "ai.onnx.ml": TREES_OPSET},
     )
     try:
         return convert_(options={id(estimator): {"zipmap": False}})
@@ -139,15 +139,16 @@ def _untrusted(types: Sequence[str]) -> InvalidError:
     )
 
 
-def _reference(estimator: Any, ranks: Mapping[str, int]) -> Reference:
+def _reference(estimator: Any, name: str, ranks: Mapping[str, int]) -> Reference:
     """Return what runs the estimator and gives outputs of the same ranks as the ONNX model's, by name."""
 
     def run(batches: Sequence[Inputs]) -> Iterable[dict[str, Array]]:
         for batch in batches:
-            rows = batch[INPUT]
+            rows = batch[name]
             outputs = zip(ranks.items(), _outputs(estimator, rows, len(ranks)), strict=True)
             yield {
-                name: array.reshape((len(rows), -1) if rank > 1 else -1) for (name, rank), array in outputs
+                output: array.reshape((len(rows), -1) if rank > 1 else -1)
+                for (output, rank), array in outputs
             }
 
     return run

@@ -46,12 +46,12 @@ def convert(task: Task) -> Converted:
     try:
         made = convert_xgboost(
             model,
-            initial_types=[(boosted.INPUT, FloatTensorType([None, width]))],
+            initial_types=[(boosted.matrix_name(task), FloatTensorType([None, width]))],
             target_opset=min(opset, get_maximum_opset_supported()),
         )
     except Exception as error:  # onnxmltools raises whatever it meets in the trees
         raise faults.unsupported(error, "XGBoost", ADVICE) from error
-    names = boosted.write(made, task.target)
+    names = boosted.write(made, task)
 
     def outputs(rows: Array) -> list[Array]:
         if classifies:
@@ -59,7 +59,7 @@ def convert(task: Task) -> Converted:
         return [np.asarray(model.predict(rows)).reshape(len(rows), -1)]
 
     return Converted(
-        reference=boosted.reference(outputs, names), libraries=versions("xgboost-cpu", "onnxmltools")
+        reference=boosted.reference(task, outputs, names), libraries=versions("xgboost-cpu", "onnxmltools")
     )
 
 

@@ -185,4 +185,8 @@ def _speed(model: _Measured, baseline: _Measured, size: int, seed: int) -> dict[
 
 def _scores(scored: scoring.Scored, model_id: str) -> dict[str, Any]:
     measured = scored.by_model[model_id]
-    return {"metric": asdict(measured.metric), "metric_loss": asdict(measured.loss)}
+    return {
+        "metric": asdict(measured.metric),
+        "metric_loss": asdict(measured.loss),
+        "metric_loss_chance": measured.chance,
+    }

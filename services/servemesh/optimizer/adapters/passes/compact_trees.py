@@ -37,6 +37,12 @@ def apply(source: Path, target: Path, parameters: NoParameters, context: PassCon
 def ensembles(model: onnx.ModelProto, pass_id: str) -> list[onnx.NodeProto]:
     """Return the nodes that are forests; InvalidError if there are none."""
     found = [node for node in models.nodes(model) if node.op_type in trees.OPERATORS]
+    if not found and any(node.op_type == trees.NEWER for node in models.nodes(model)):
+        raise models.does_not_apply(
+            pass_id,
+            f"its trees are a {trees.NEWER} of ai.onnx.ml 5, which onnxruntime runs and this pass cannot read",
+            "convert it again for ai.onnx.ml 3 (the converters here do), or distil it into an mlp",
+        )
     if not found:
         raise models.does_not_apply(
             pass_id,

@@ -16,6 +16,7 @@ from servemesh.optimizer.adapters.structure.narrower import narrower
 from servemesh.optimizer.adapters.structure.repetition import repeated_blocks, without_every_other
 from servemesh.optimizer.adapters.structure.shapes import shapes_of
 from servemesh.optimizer.adapters.training.graph_module import readable
+from servemesh.optimizer.adapters.training.graph_parts import joined, set_aside
 from servemesh.optimizer.adapters.training.lessons import Lesson, teach
 from servemesh.optimizer.adapters.training.perceptron import Sample, perceptron
 from servemesh.optimizer.adapters.training.signature import model_inputs
@@ -61,8 +62,10 @@ def _student(
     narrowing = Narrowing(
         ratio=1 - parameters.width_kept, everywhere=False, multiple=parameters.multiple, keep_least=0.01
     )
-    sizes = importance.magnitudes(model, 2)
-    return narrower(model, narrowing, lambda group: importance.scores(group, sizes))
+    part, rest = set_aside(model)
+    sizes = importance.magnitudes(part, 2)
+    smaller, notes = narrower(part, narrowing, lambda group: importance.scores(group, sizes))
+    return joined(smaller, rest), notes
 
 
 def _shallower(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:

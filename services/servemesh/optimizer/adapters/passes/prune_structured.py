@@ -16,6 +16,7 @@ from servemesh.optimizer.adapters.passes.context import PassContext
 from servemesh.optimizer.adapters.structure import importance
 from servemesh.optimizer.adapters.structure.narrower import narrower
 from servemesh.optimizer.adapters.training.graph_module import GraphModule, readable
+from servemesh.optimizer.adapters.training.graph_parts import joined, set_aside
 from servemesh.optimizer.adapters.training.lessons import Lesson, teach
 from servemesh.optimizer.adapters.training.signature import fixed_rows, model_inputs
 from servemesh.optimizer.domain.feeding import feeder
@@ -32,7 +33,7 @@ def apply(
 ) -> list[str]:
     """Write the pruned and recovered model to `target`; the original is the teacher unless another is given."""
     original = models.read(source)
-    model = readable(original)
+    model, rest = set_aside(readable(original))
     context.report.progress(0.0, "finding what can be removed")
     narrowing = Narrowing(
         ratio=parameters.ratio,
@@ -44,6 +45,7 @@ def apply(
     smaller, notes = narrower(
         model, narrowing, lambda group: importance.scores(group, values), parameters.excluded
     )
+    smaller = joined(smaller, rest)
     if parameters.epochs and context.data is not None:
         lesson = Lesson(rows=context.data, teacher=context.teacher or source)
         notes += teach(smaller, lesson, parameters, context)

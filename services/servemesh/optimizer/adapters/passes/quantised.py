@@ -53,12 +53,25 @@ def check_any(model: onnx.ModelProto, pass_id: str) -> None:
         )
 
 
+def _without_shapes_of_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Exporters note them a second time, and onnxruntime transposes weights without looking there."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    noted = [value for value in model.graph.value_info if value.name not in weights]
+    if len(noted) == len(model.graph.value_info):
+        return model
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    del copy.graph.value_info[:]
+    copy.graph.value_info.extend(noted)
+    return copy
+
+
 @contextmanager
 def as_file(model: onnx.ModelProto) -> Iterator[Path]:
     """Give the model as a file in a folder of its own, where onnxruntime may leave others, and we are meanwhile."""
     with tempfile.TemporaryDirectory() as folder, chdir(folder):
         path = Path(folder) / "model.onnx"
-        models.write(model, path, model)
+        models.write(_without_shapes_of_weights(model), path, model)
         yield path
 
 

@@ -11,6 +11,7 @@ from onnx import helper, numpy_helper
 
 Array = np.ndarray[Any, Any]
 OPERATORS = ("TreeEnsembleClassifier", "TreeEnsembleRegressor")
+NEWER = "TreeEnsemble"
 _MODES = ("LEAF", "BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ")
 _NODE_ATTRIBUTES: tuple[str, ...] = (
     "treeids",
