@@ -86,6 +86,25 @@ bench: setup ## Measure the mesh beside Triton, MLServer and nginx and write doc
 scale: setup ## Measure what a thousand workers cost gateway, Envoy and registry and write docs/performance.md
 	$(BIN)/python -m bench.scale
 
+# Compose v2 where it is installed, else docker-compose 1.29.
+COMPOSE = $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose) \
+	$(foreach profile,$(PROFILES),--profile $(profile))
+COMPOSE_SETTINGS = $(if $(filter minio,$(PROFILES)),SERVEMESH_S3=minio:9000) \
+	$(if $(filter observability,$(PROFILES)),OTEL_EXPORTER_OTLP_ENDPOINT=http://otel-collector:4318)
+
+.PHONY: compose-up compose-down compose-test
+compose-up: ## Build and start the mesh of compose.yaml (PROFILES="observability minio gpu")
+	$(PYTHON) deploy/compose/make_secrets.py
+	$(COMPOSE_SETTINGS) $(COMPOSE) build
+	$(COMPOSE_SETTINGS) $(COMPOSE) up --detach
+	@echo "gRPC at 127.0.0.1:$(or $(SERVEMESH_PORT),8001) and :$(or $(SERVEMESH_SECOND_PORT),8011), REST at :$(or $(SERVEMESH_HTTP_PORT),8000); make compose-down ends it"
+
+compose-down: ## Stop it; VOLUMES=1 also removes what it keeps
+	$(COMPOSE) --profile gpu --profile minio --profile observability down $(if $(VOLUMES),--volumes)
+
+compose-test: setup ## Build that mesh on ports of its own, use it, break it, and write docs/compose.md
+	$(BIN)/python -m tests.compose --report
+
 clean: ## Remove everything that make has built
 	rm -rf $(VENV) gen .cache dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find bench chaos examples libs services tests -name __pycache__ -prune -exec rm -rf {} +

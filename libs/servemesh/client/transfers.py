@@ -27,6 +27,8 @@ CHUNK_BYTES = 1024 * 1024
 BREAKS_MAX = 20
 """A transfer that breaks as often as this without a byte of progress is given up."""
 BREAK_PAUSE_S = 0.5
+COMMITS_MAX = 4
+"""A transfer that is complete here and not there as often as this is given up."""
 _NAMESPACE = uuid.UUID("6f1d0f0e-6b0c-5a77-9a55-0a6f1c1f2b11")
 
 Progress = Callable[[int, int], None]
@@ -50,19 +52,19 @@ def push(
     upload = yield from _opened(
         model_id, pb.Upload(files=files, labels=labels, source_versions=source_versions), request_id
     )
-    total = sum(file.size_bytes for file in files)
-    received = dict(zip((file.path for file in upload.files), upload.received_bytes, strict=False))
-    for file in files:
-        others = sum(size for name, size in received.items() if name != file.path)
-        yield from _sent(upload.name, folder / file.path, file, others, total, on_progress)
-        received[file.path] = file.size_bytes
-    on_progress(total, total)
     commit_id = request_id or str(uuid.uuid5(_NAMESPACE, upload.name))
-    try:
-        answer = yield Call(request=pb.CommitUploadRequest(name=upload.name, request_id=commit_id))
-    except InvalidError:
-        yield from _withdrawn(model_id, upload.name)
-        raise
+    commit = pb.CommitUploadRequest(name=upload.name, request_id=commit_id)
+    for commits_left in reversed(range(COMMITS_MAX)):
+        yield from _all_sent(upload, folder, files, on_progress)
+        try:
+            answer = yield Call(request=commit)
+            break
+        except InvalidError:
+            yield from _withdrawn(model_id, upload.name)
+            raise
+        except ConflictError as error:  # another registry has taken over since, to which the bytes are news
+            if error.reason != "UPLOAD_INCOMPLETE" or not commits_left:
+                raise
     return parsing.version(answer.model_version, tuple(answer.warnings))
 
 
@@ -146,6 +148,18 @@ def _touched(upload: pb.Upload) -> Operation[None]:
     file = upload.files[0]
     request = pb.WriteUploadFileRequest(name=upload.name, path=file.path, offset_bytes=file.size_bytes)
     yield Send(request_type=pb.WriteUploadFileRequest, requests=lambda: iter((request,)))
+
+
+def _all_sent(
+    upload: pb.Upload, folder: Path, files: Sequence[pb.ArtifactFile], on_progress: Progress
+) -> Operation[None]:
+    total = sum(file.size_bytes for file in files)
+    received = dict(zip((file.path for file in upload.files), upload.received_bytes, strict=False))
+    for file in files:
+        others = sum(size for name, size in received.items() if name != file.path)
+        yield from _sent(upload.name, folder / file.path, file, others, total, on_progress)
+        received[file.path] = file.size_bytes
+    on_progress(total, total)
 
 
 def _sent(

@@ -111,6 +111,19 @@ def test_push_goes_on_where_the_stream_broke(file: Path):
     assert bytes(registry.uploaded) == file.read_bytes()
 
 
+def test_push_sends_all_again_to_a_registry_that_has_taken_over(file: Path):
+    registry = a_registry_for(file)
+
+    def commit(request: Any) -> Any:
+        registry.answer("CommitUpload", lambda request: pb.CommitUploadResponse(model_version=VERSION))
+        registry.uploaded.clear()
+        raise ConflictError("0 bytes have arrived", reason="UPLOAD_INCOMPLETE")
+
+    registry.answer("CommitUpload", commit)
+    registry.run(transfers.push("m", file, {}, lambda moved, total: None))
+    assert bytes(registry.uploaded) == file.read_bytes()
+
+
 def test_pushing_the_same_files_again_asks_for_the_same_upload(file: Path):
     ids = []
     for _ in range(2):

@@ -1,0 +1,284 @@
+"""What compose-test looks at, one function for each: it says in a line what it saw, or fails."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from examples.demo.models import Digits
+from servemesh.client import Client
+from servemesh.errors import MissingError, ServemeshError
+from tests.compose.engine import BASE, ROOT, Stack, until
+from tests.compose.load import aliases_moved, load
+from tests.harness.models import mlp
+
+MODEL = "digits"
+MIB = 1 << 20
+IMAGES = {"gateway": 200, "registry": 200, "worker": 450, "optimizer": 0}
+"""Services, and how many MB their images may have beyond the base; 0 where there is no bound."""
+SETTLE_S = 90.0
+STORES = ("nats", "s3", "postgres")
+HARDENED = """\
+import os, pathlib, shutil
+assert os.getuid() == 10001, os.getuid()
+assert not any(map(shutil.which, ("cc", "gcc", "g++", "clang", "make")))
+try:
+    pathlib.Path("/var/lib/x").touch()
+except OSError:
+    raise SystemExit(0)
+raise SystemExit("the root file system can be written")
+"""
+
+
+@dataclass(slots=True)
+class Mesh:
+    """The mesh under test and what it must not lose."""
+
+    stack: Stack
+    digits: Digits
+    folder: Path
+    client: Client
+    versions: dict[str, list[int]] = field(default_factory=dict)
+    aliases: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def row(self) -> np.ndarray:
+        """One digit that the model has not seen."""
+        return np.asarray(self.digits.images[:1])
+
+    @property
+    def right(self) -> int:
+        """What it is, as the model on this machine says."""
+        return int(self.client.infer(MODEL, {"image": self.row})["label"][0])
+
+    def ready_workers(self) -> int:
+        """Return how many workers the mesh has."""
+        try:
+            status = self.client.status(timeout_s=5.0)
+        except ServemeshError:
+            return 0
+        return len(status.workers) if status.ready and not status.away else 0
+
+    def until_workers(self, count: int) -> float:
+        """Wait until the mesh has just so many workers; return how long it took."""
+        start_s = time.monotonic()
+        until(
+            lambda: self.ready_workers() == count,
+            SETTLE_S,
+            lambda: f"{self.ready_workers()} workers, not {count}",
+        )
+        return time.monotonic() - start_s
+
+    def until_served(self) -> float:
+        """Wait until both edges answer rightly; return how long it took."""
+        start_s = time.monotonic()
+        until(self._is_served, SETTLE_S, lambda: "calls are not answered at both edges")
+        return time.monotonic() - start_s
+
+    def lost(self) -> list[str]:
+        """Return what was acknowledged once and is there no more."""
+        missing = []
+        for model, versions in self.versions.items():
+            there = {version.version for version in self.client.versions(model)}
+            missing += [f"{model}@{version}" for version in versions if version not in there]
+        there = {alias.alias: alias.version for alias in self.client.aliases(MODEL)}
+        return missing + [name for name, version in self.aliases.items() if there.get(name) != version]
+
+    def _is_served(self) -> bool:
+        for address in self.stack.addresses:
+            try:
+                with Client(address) as client:
+                    client.infer(MODEL, {"image": self.row}, timeout_s=2.0)
+            except ServemeshError:
+                return False
+        return True
+
+
+def image_sizes(mesh: Mesh) -> str:
+    """Each image, beyond its base."""
+    base = mesh.stack.size_bytes(BASE)
+    lines = []
+    for service, bound in IMAGES.items():
+        mb = (mesh.stack.size_bytes(f"servemesh/{service}:dev") - base) / 1e6
+        assert not bound or mb < bound, (
+            f"the {service} image has {mb:.0f} MB beyond its base, {bound} are allowed"
+        )
+        lines.append(f"{service} {mb:.0f} MB" + (f" (of {bound})" if bound else ""))
+    return "beyond the base: " + ", ".join(lines)
+
+
+def hardening(mesh: Mesh) -> str:
+    """Not root, nothing to write to, no compiler."""
+    for service in ("gateway-1", "registry-1", "worker", "optimizer", "rest"):
+        container = mesh.stack.containers(service)[0]
+        mesh.stack.docker("exec", container, "python", "-c", HARDENED)
+    return "user 10001, read-only root, no compiler"
+
+
+def pushed_and_deployed(mesh: Mesh) -> str:
+    """A model pushed through the published port is served by all workers."""
+    pushed = mesh.client.push(MODEL, mesh.digits.model)
+    second = mesh.client.push(MODEL, mesh.digits.model, labels={"again": "yes"})
+    mesh.versions[MODEL] = [pushed.version, second.version]
+    mesh.client.deploy(MODEL, version=pushed.version, replicas=3, wait_s=60)
+    mesh.until_served()
+    answers = [
+        int(mesh.client.infer(MODEL, {"image": row[None]})["label"][0]) for row in mesh.digits.images[:40]
+    ]
+    share = float(np.mean(np.array(answers) == mesh.digits.labels[:40]))
+    assert share > 0.9, f"{share:.0%} of the digits are right"
+    return f"versions {mesh.versions[MODEL]}; {share:.0%} of 40 digits right"
+
+
+def command_line(mesh: Mesh) -> str:
+    """`servemesh infer` through either edge."""
+    np.save(mesh.folder / "digit.npy", mesh.row)
+    labels = []
+    for address in mesh.stack.addresses:
+        command = [sys.executable, "-m", "servemesh.cli.main", "infer", MODEL]
+        command += ["-i", f"image=@{mesh.folder / 'digit.npy'}", "--address", address, "--json"]
+        answered = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert answered.returncode == 0, answered.stderr
+        labels.append(json.loads(answered.stdout))
+    return f"{len(labels)} edges answered"
+
+
+def third_parties(mesh: Mesh) -> str:
+    """tritonclient, over gRPC and over HTTP."""
+    targets = {"tritonclient_session.py": mesh.stack.addresses[1]}
+    targets["tritonclient_http_session.py"] = mesh.stack.http_url.removeprefix("http://")
+    for session, target in targets.items():
+        command = [sys.executable, str(ROOT / "tests" / "e2e" / session), target]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        assert ended.returncode == 0, f"{session}: {ended.stdout[-500:]}{ended.stderr[-1500:]}"
+    return "tritonclient.grpc and tritonclient.http did all that their sessions ask"
+
+
+def killed_under_load(mesh: Mesh, service: str) -> str:
+    """kill -9 of one container: no call of the SDK fails."""
+    victim = mesh.stack.containers(service)[0]
+    with load(mesh.stack.addresses, MODEL, mesh.row, mesh.right) as tally:
+        time.sleep(2.0)
+        mesh.stack.docker("kill", "--signal", "KILL", victim)
+        time.sleep(5.0)
+        mesh.stack.docker("start", victim)
+        time.sleep(3.0)
+    assert not tally.faults, f"{tally}; the first: {tally.faults[:3]}"
+    healed_s = mesh.stack.until_healthy() + mesh.until_served() + mesh.until_workers(3)
+    return f"{tally}; well again {healed_s:.0f} s after its start"
+
+
+def store_restarted(mesh: Mesh, service: str) -> str:
+    """Loaded models are served meanwhile, and what was acknowledged is there afterwards."""
+    container = mesh.stack.containers(service)[0]
+    with (
+        load(mesh.stack.addresses, MODEL, mesh.row, mesh.right) as tally,
+        aliases_moved(mesh.stack.addresses, MODEL, mesh.versions[MODEL]) as moved,
+    ):
+        time.sleep(2.0)
+        mesh.stack.docker("restart", "--time", "10", container)
+        mesh.stack.until_healthy()
+        time.sleep(3.0)
+    assert not tally.faults, f"{tally}; the first: {tally.faults[:3]}"
+    mesh.aliases |= moved.aliases
+    until(lambda: _can_push(mesh), SETTLE_S, lambda: "no push succeeds any more")
+    assert not (lost := mesh.lost()), f"lost: {lost[:10]}"
+    _until_published(mesh)
+    return f"{tally}; {len(moved.aliases)} changes acknowledged, {moved.refused} refused, none lost; all published"
+
+
+def scaled(mesh: Mesh, count: int) -> str:
+    """More or fewer workers, under load."""
+    with load(mesh.stack.addresses, MODEL, mesh.row, mesh.right) as tally:
+        mesh.stack.compose(
+            "up", "--detach", "--no-recreate", "--no-deps", "--scale", f"worker={count}", "worker"
+        )
+        took_s = mesh.until_workers(count)
+    assert not tally.faults, f"{tally}; the first: {tally.faults[:3]}"
+    return f"{count} workers after {took_s:.0f} s; {tally}"
+
+
+def concurrent_writers(mesh: Mesh) -> str:
+    """Two registries over one PostgreSQL: of many writers one wins."""
+    script = (Path(__file__).parent / "concurrent_writers.py").read_text()
+    container = mesh.stack.containers("gateway-1")[0]
+    arguments = ("registry-1:9000", "registry-2:9000", MODEL)
+    figures = json.loads(mesh.stack.docker("exec", "-i", container, "python", "-", *arguments, text=script))
+    rounds = figures["rounds"]
+    assert figures["creations_with_one_winner"] == figures["moves_with_one_winner"] == rounds, figures
+    return f"{figures['writers']} writers, {rounds} creations and {rounds} moves: one winner each"
+
+
+def upload_survives_its_registry(mesh: Mesh) -> str:
+    """The registry that takes an upload is killed in the middle of it; the push succeeds at the other one."""
+    path = mesh.folder / "large.onnx"
+    path.write_bytes(mlp(width=3_200, seed=1).SerializeToString())
+    victim = mesh.stack.containers("registry-1")[0]
+    killed: list[int] = []
+
+    def kill_at_a_third(moved: int, total: int) -> None:
+        if not killed and moved > total // 3:
+            killed.append(moved)
+            mesh.stack.docker("kill", "--signal", "KILL", victim)
+
+    pushed = mesh.client.push("large", path, on_progress=kill_at_a_third)
+    mesh.stack.docker("start", victim)
+    mesh.stack.until_healthy()
+    mesh.versions["large"] = [pushed.version]
+    assert killed
+    assert not (lost := mesh.lost()), f"lost: {lost[:10]}"
+    size_mib = path.stat().st_size / MIB
+    return f"{size_mib:.0f} MiB, registry-1 killed after {killed[0] / MIB:.0f} MiB: one version, whole"
+
+
+def started_in_any_order(mesh: Mesh, seed: int) -> str:
+    """Everything is stopped and started again, one container after the other, in a random order."""
+    order = mesh.stack.containers()
+    random.Random(seed).shuffle(order)
+    names = mesh.stack.named()
+    mesh.stack.docker("stop", "--time", "5", *order)
+    for container in order:
+        mesh.stack.docker("start", container)
+    healed_s = mesh.stack.until_healthy() + mesh.until_served()
+    mesh.until_workers(3)
+    assert not (lost := mesh.lost()), f"lost: {lost[:10]}"
+    until(lambda: _can_push(mesh), SETTLE_S, lambda: "no push succeeds any more")
+    first = ", ".join(names[container] for container in order[:4])
+    return f"{first}, … : well and served {healed_s:.0f} s after the last start; nothing lost"
+
+
+def _can_push(mesh: Mesh) -> bool:
+    number = sum(map(len, mesh.versions.values()))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        onnx.save(mlp(width=16, seed=number), path)
+        try:
+            pushed = mesh.client.push("small", path, timeout_s=20.0)
+        except (ServemeshError, MissingError):
+            return False
+    mesh.versions.setdefault("small", []).append(pushed.version)
+    return True
+
+
+def _until_published(mesh: Mesh) -> None:
+    until(lambda: _waiting(mesh) == 0, SETTLE_S, lambda: f"{_waiting(mesh)} facts are not in NATS")
+
+
+def _waiting(mesh: Mesh) -> float:
+    """Return how many facts the registries have that NATS has not confirmed."""
+    script = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:9100/metrics', timeout=5).read().decode())"
+    waiting = 0.0
+    for registry in ("registry-1", "registry-2"):
+        page = mesh.stack.docker("exec", mesh.stack.containers(registry)[0], "python", "-c", script)
+        lines = [line for line in page.splitlines() if line.startswith("servemesh_registry_events_waiting")]
+        waiting = max([waiting, *(float(line.rpartition(" ")[2]) for line in lines)])
+    return waiting
