@@ -8,10 +8,10 @@ PYTEST := $(BIN)/pytest
 PYTESTS := $(PYTEST) --numprocesses 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock proto fmt lint test test-unit test-contract test-mesh test-faults test-e2e reliability simulate chaos demo up bench scale clean
+.PHONY: help setup lock proto fmt lint test test-unit test-contract test-mesh test-faults test-e2e reliability simulate chaos demo examples examples-tools up bench scale clean
 
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## Build the virtual environment with every service and the developer's tools
 
@@ -77,6 +77,14 @@ chaos: setup ## An hour of every fault in a random order under a steady load (MI
 demo: setup ## Start a mesh, push two real models, infer, kill a worker, stop
 	$(BIN)/python -m examples.demo
 
+examples: setup ## Build the clients in six languages, run them against a mesh, compare what they print (LANGUAGES="go java")
+	$(BIN)/python -m examples.polyglot $(LANGUAGES)
+
+examples-tools: ## Install what the clients in six languages are built with, from Debian and npm; needs root
+	apt-get update --quiet
+	apt-get install --yes --quiet --no-install-recommends $$($(PYTHON) -m examples.polyglot.languages)
+	$(MAKE) -C examples/node
+
 up: setup ## Start the local mesh and keep it until Ctrl-C
 	$(BIN)/servemesh up
 
@@ -106,5 +114,5 @@ compose-test: setup ## Build that mesh on ports of its own, use it, break it, an
 	$(BIN)/python -m tests.compose --report
 
 clean: ## Remove everything that make has built
-	rm -rf $(VENV) gen .cache dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) gen .cache dist examples/node/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find bench chaos examples libs services tests -name __pycache__ -prune -exec rm -rf {} +
