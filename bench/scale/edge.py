@@ -16,6 +16,7 @@ from bench.scale import fleet, steering
 from bench.scale.figures import Figure
 from bench.scale.fleet import Size
 from servemesh.gateway.adapters.xds_messages import tables_of
+from servemesh.gateway.domain.snapshot.cutting import parts_of
 from tests.harness.edge import Edge, running_edge
 from tests.harness.processes import Child, accepts, free_ports
 
@@ -53,9 +54,11 @@ async def _figures(size: Size, edge: Edge, port: int) -> AsyncIterator[Figure]:
         meaning=f"{used_s:.2f} s of Envoy's processor time",
     )
     start_s, used_s = time.monotonic(), _used_s(envoy)
-    healthy = await _healthy(edge, size.workers)
+    clusters = edge.snapshot.cuts[0]
+    places = sum(len(part) for part in parts_of(edge.snapshot.endpoints or (), clusters))
+    healthy = await _healthy(edge, places)
     yield Figure(
-        what=f"until {healthy:,} workers are found healthy",
+        what=f"until {healthy:,} of {places:,} places of workers, in {clusters} clusters, are found healthy",
         value=time.monotonic() - start_s,
         unit="s",
         meaning=f"{_used_s(envoy) - used_s:.2f} s of Envoy's processor time; given {HEALTHY_S:g} s at most",
@@ -68,7 +71,7 @@ async def _figures(size: Size, edge: Edge, port: int) -> AsyncIterator[Figure]:
         what="health checks of all workers by one Envoy",
         value=(_used_s(envoy) - idle_s) / IDLE_S * 100,
         unit="% of a core",
-        meaning=f"{size.workers * steering.CHECKS_PER_S:,.0f} checks a second, one connection for each worker",
+        meaning=f"{places * steering.CHECKS_PER_S:,.0f} checks a second, one connection for each place of a worker",
     )
     took_s, used_s = await _taken_in(edge, envoy, steering.with_one_change(seen))
     yield Figure(
@@ -82,7 +85,8 @@ async def _figures(size: Size, edge: Edge, port: int) -> AsyncIterator[Figure]:
 async def _taken_in(edge: Edge, envoy: psutil.Process, seen: fleet.seen.Fleet) -> tuple[float, float]:
     """Publish a fleet; return the seconds until it is in force, and those of Envoy's processor time."""
     start_s, used_s = time.monotonic(), _used_s(envoy)
-    made = replace(edge.snapshot, endpoints=steering.snapshot(seen).endpoints)
+    made = steering.snapshot(seen)
+    made = replace(edge.snapshot, endpoints=made.endpoints, cuts=made.cuts)
     edge.publication.put(made)
     versions, known = {table.version for table in tables_of(made).values()}, set[str]()
     async with asyncio.timeout(TAKEN_IN_S):
@@ -97,8 +101,14 @@ async def _healthy(edge: Edge, wanted: int) -> int:
     until_s, found = time.monotonic() + HEALTHY_S, 0
     while found < wanted and time.monotonic() < until_s:
         await asyncio.sleep(POLL_S)
-        found = await _patiently(lambda: edge.envoy.stat("cluster.workers.membership_healthy") - 1, found)
-    return found  # the gateway is one of the endpoints, and is not counted
+        found = await _patiently(lambda: _places(edge), found)
+    return found
+
+
+def _places(edge: Edge) -> int:
+    """Count the places of workers that are healthy; the gateway has one in each cluster."""
+    lines = edge.envoy.page("/stats?filter=^cluster.workers.*membership_healthy$").splitlines()
+    return sum(int(line.rpartition(":")[2]) for line in lines) - edge.snapshot.cuts[0]
 
 
 async def _patiently(ask: Callable[[], Answer], otherwise: Answer) -> Answer:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 
 from servemesh.gateway.domain import fleet as seen
 from servemesh.registry.domain import fleet as placed
 from servemesh.registry.domain.deployments import Deployment, Share, TrafficTarget
 from servemesh.registry.domain.fleet import AssignedSlot, Assignment, VersionKey
-from servemesh.registry.domain.reconciling import FleetState
+from servemesh.registry.domain.reconciling import FleetState, decided
 
 MEMORY_BYTES = 64 << 30
 MODEL_BYTES = 100 << 20
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-SEED = 1
 PORT = 9_000
 
 
@@ -44,14 +43,15 @@ def address(number: int, port: int = PORT) -> str:
     return f"127.1.{number // 250}.{1 + number % 250}:{port}"
 
 
+@cache
 def held(size: Size) -> list[list[int]]:
-    """Return the models of each worker, by chance."""
-    random_ = random.Random(SEED)
-    models: list[list[int]] = [[] for _ in range(size.workers)]
-    for model in range(size.models):
-        for worker in random_.sample(range(size.workers), size.replicas):
-            models[worker].append(model)
-    return models
+    """Return the models of each worker, as placement gives them out to a fleet that holds nothing."""
+    decision = decided(fleet_state(size, is_placed=False), NOW, demand_idle_s=300, failed_workers_max=3)
+    numbers = {model_id(number): number for number in range(size.models)}
+    return [
+        sorted(numbers[slot.model_id] for slot in decision.assigned.get(worker_id(number), ()))
+        for number in range(size.workers)
+    ]
 
 
 def seen_fleet(size: Size, port: int = PORT) -> seen.Fleet:

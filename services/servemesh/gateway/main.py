@@ -95,7 +95,14 @@ async def serve(
         )
         book = AddressBook((settings.advertise_address or address, *settings.peers))
         neighbours = await _neighbours(settings, book)
-        edge = Edge(live, publication, folder, neighbours=neighbours, policy=bounds.edge_policy(settings))
+        edge = Edge(
+            live,
+            publication,
+            folder,
+            neighbours=neighbours,
+            policy=bounds.edge_policy(settings),
+            clock=time.monotonic,
+        )
         edge.become(membership, traffic)
         watch = _watch(settings, bus, listing, membership, traffic, edge)
         folder.write_bootstrap(bootstrap_json(_start(settings, folder, xds_address)))
@@ -105,6 +112,7 @@ async def serve(
                 watch.probe,
                 watch.ask,
                 watch.listen,
+                edge.publish,
                 edge.keep,
                 statistics.run,
                 GatewayWatch(book, neighbours, edge.meet).run,

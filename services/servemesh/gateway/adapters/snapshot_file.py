@@ -92,7 +92,10 @@ def framed(tables: Tables) -> bytes:
     frames = bytearray()
     for type_url, table in tables.items():
         message = discovery_pb2.DiscoveryResponse(
-            version_info=table.version, resources=table.resources, type_url=type_url, nonce="last-known"
+            version_info=table.version,
+            resources=table.resources.values(),
+            type_url=type_url,
+            nonce="last-known",
         ).SerializeToString(deterministic=True)
         frames += b"\0" + len(message).to_bytes(4, "big") + message
     return bytes(frames)

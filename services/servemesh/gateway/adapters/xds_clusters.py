@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from envoy.config.cluster.v3 import circuit_breaker_pb2, cluster_pb2
-from envoy.config.core.v3 import base_pb2, config_source_pb2
-from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
+from envoy.config.core.v3 import config_source_pb2
 from google.protobuf import struct_pb2
 
 from servemesh.gateway.adapters import xds_failover
 from servemesh.gateway.adapters import xds_values as xds
+from servemesh.gateway.adapters.xds_endpoints import ACTIVATOR, assignment, endpoint_at, worker_clusters
 from servemesh.gateway.adapters.xds_outliers import outlier_detection
 from servemesh.gateway.adapters.xds_verdicts import reading_filters
 from servemesh.gateway.domain.snapshot.policy import EdgePolicy
-from servemesh.gateway.domain.snapshot.values import Address, Collector, Endpoint, Snapshot
+from servemesh.gateway.domain.snapshot.values import Address, Collector, Snapshot
 
-ACTIVATOR = "activator"
 FETCH_TIMEOUT_S = 1.0
 EXPORTS_MAX = 4
 
@@ -25,7 +24,7 @@ def clusters_of(snapshot: Snapshot) -> list[cluster_pb2.Cluster]:
     """Return every cluster; only the endpoints of the workers come separately."""
     policy, neighbours = snapshot.policy, snapshot.neighbours
     clusters = [
-        _workers(policy),
+        *(_workers(name, policy) for name in worker_clusters(snapshot.cuts[0])),
         xds_failover.watched(_service(xds.GATEWAY, neighbours.gateways, policy), policy),
         xds_failover.in_order(_service(xds.REGISTRY, neighbours.registries, policy), policy),
     ]
@@ -36,19 +35,10 @@ def clusters_of(snapshot: Snapshot) -> list[cluster_pb2.Cluster]:
     return clusters
 
 
-def endpoints_of(snapshot: Snapshot) -> list[endpoint_pb2.ClusterLoadAssignment]:
-    """Return the workers with what they hold, and the gateways as those who answer for what nobody holds."""
-    activators = [
-        _endpoint(address, {"role": [ACTIVATOR]}) for address in sorted(set(snapshot.neighbours.gateways))
-    ]
-    workers = [_worker(endpoint) for endpoint in snapshot.endpoints or ()]
-    return [_assignment(xds.WORKERS, [*workers, *activators])]
-
-
-def _workers(policy: EdgePolicy) -> cluster_pb2.Cluster:
+def _workers(name: str, policy: EdgePolicy) -> cluster_pb2.Cluster:
     health = policy.health
     cluster = cluster_pb2.Cluster(
-        name=xds.WORKERS,
+        name=name,
         type=cluster_pb2.Cluster.EDS,
         eds_cluster_config=cluster_pb2.Cluster.EdsClusterConfig(eds_config=from_ads()),
         lb_policy=cluster_pb2.Cluster.LEAST_REQUEST,
@@ -80,10 +70,16 @@ def _subsets() -> cluster_pb2.Cluster.LbSubsetConfig:
     config = cluster_pb2.Cluster.LbSubsetConfig
     return config(
         fallback_policy=config.DEFAULT_SUBSET,
-        default_subset=_struct({"role": ACTIVATOR}),
+        default_subset=_activators(),
         subset_selectors=[config.LbSubsetSelector(keys=["model"]), config.LbSubsetSelector(keys=["slot"])],
         list_as_any=True,
     )
+
+
+def _activators() -> struct_pb2.Struct:
+    struct = struct_pb2.Struct()
+    struct.update({"role": ACTIVATOR})
+    return struct
 
 
 def _circuit_breakers(policy: EdgePolicy) -> circuit_breaker_pb2.CircuitBreakers:
@@ -110,7 +106,7 @@ def _service(name: str, addresses: Iterable[Address], policy: EdgePolicy) -> clu
         typed_extension_protocol_options=xds.http2_upstream(
             ping_interval_s=health.ping_interval_s, ping_timeout_s=health.ping_timeout_s
         ),
-        load_assignment=_assignment(name, [_endpoint(address, {}) for address in dict.fromkeys(addresses)]),
+        load_assignment=assignment(name, map(endpoint_at, dict.fromkeys(addresses))),
     )
 
 
@@ -129,36 +125,8 @@ def _collector(collector: Collector, policy: EdgePolicy) -> cluster_pb2.Cluster:
                 )
             ]
         ),
-        load_assignment=_assignment(xds.TRACES, [_endpoint(collector.address, {})]),
+        load_assignment=assignment(xds.TRACES, [endpoint_at(collector.address)]),
     )
-
-
-def _assignment(
-    name: str, endpoints: Iterable[endpoint_components_pb2.LbEndpoint]
-) -> endpoint_pb2.ClusterLoadAssignment:
-    return endpoint_pb2.ClusterLoadAssignment(
-        cluster_name=name, endpoints=[endpoint_components_pb2.LocalityLbEndpoints(lb_endpoints=endpoints)]
-    )
-
-
-def _worker(endpoint: Endpoint) -> endpoint_components_pb2.LbEndpoint:
-    held = {"model": list(endpoint.models), "slot": list(endpoint.slots)}
-    return _endpoint(endpoint.address, {key: names for key, names in held.items() if names})
-
-
-def _endpoint(address: Address, tags: dict[str, list[str]]) -> endpoint_components_pb2.LbEndpoint:
-    endpoint = endpoint_components_pb2.LbEndpoint(
-        endpoint=endpoint_components_pb2.Endpoint(address=xds.socket_address(address))
-    )
-    if tags:
-        endpoint.metadata.CopyFrom(base_pb2.Metadata(filter_metadata={xds.LB: _struct(tags)}))
-    return endpoint
-
-
-def _struct(values: dict[str, list[str]] | dict[str, str]) -> struct_pb2.Struct:
-    struct = struct_pb2.Struct()
-    struct.update(values)
-    return struct
 
 
 def from_ads(wait_s: float = FETCH_TIMEOUT_S) -> config_source_pb2.ConfigSource:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from importlib import resources
 
-from envoy.config.core.v3 import base_pb2
+from envoy.config.core.v3 import base_pb2, extension_pb2
 from envoy.config.route.v3 import route_components_pb2, route_pb2
 from envoy.extensions.filters.http.lua.v3 import lua_pb2
 from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
+from envoy.extensions.router.cluster_specifiers.lua.v3 import lua_pb2 as cluster_specifier_pb2
 from google.protobuf import struct_pb2
 
 from servemesh.gateway.adapters import xds_values as xds
 from servemesh.gateway.domain.snapshot.policy import EdgePolicy, Retries
-from servemesh.gateway.domain.snapshot.values import Snapshot, Split
+from servemesh.gateway.domain.snapshot.values import Snapshot
 
 ROUTES = "edge-routes"
 MODEL_INFER = "/inference.GRPCInferenceService/ModelInfer"
@@ -22,6 +24,7 @@ REGISTRY_PREFIXES = ("/servemesh.api.registry.v1.", "/servemesh.api.fleet.v1.")
 # What workers say to the edge in keys of their own, and what callers get: the status that is meant for them, and when
 # to come back, where the worker's transport keeps that key to itself.
 RENAMED = (("x-servemesh-status", "grpc-status"), ("x-servemesh-pushback-ms", "grpc-retry-pushback-ms"))
+CUT, UNCUT = "/cut", (1,)  # no model has this name
 # By its content type: servers do not look at it, and would take for a message whatever comes.
 GRPC_ALONE = route_components_pb2.RouteMatch.GrpcRouteMatchOptions()
 
@@ -46,7 +49,6 @@ def routes_of(snapshot: Snapshot) -> list[route_pb2.RouteConfiguration]:
 def _route_to_workers(snapshot: Snapshot) -> route_components_pb2.Route:
     policy, calls = snapshot.policy, snapshot.policy.calls
     action = route_components_pb2.RouteAction(
-        cluster=xds.WORKERS,
         timeout=xds.seconds(0),  # one clock is enough: the stream's
         idle_timeout=xds.seconds(0),
         max_stream_duration=route_components_pb2.RouteAction.MaxStreamDuration(
@@ -55,12 +57,16 @@ def _route_to_workers(snapshot: Snapshot) -> route_components_pb2.Route:
         ),
         retry_policy=_retries_elsewhere(policy.retries),
     )
+    if snapshot.cuts == UNCUT:
+        action.cluster = xds.WORKERS
+    else:
+        action.inline_cluster_specifier_plugin.CopyFrom(_by_model(snapshot.cuts))
     match = route_components_pb2.RouteMatch(path=MODEL_INFER, grpc=GRPC_ALONE)
     route = route_components_pb2.Route(name="infer", match=match, route=action)
     route.response_headers_to_add.extend(_renamed(inside, outside) for inside, outside in RENAMED)
     route.request_body_buffer_limit.value = calls.message_bytes_max + calls.message_margin_bytes
     route.typed_per_filter_config[xds.LUA].CopyFrom(
-        xds.packed(lua_pb2.LuaPerRoute(filter_context=_splits(snapshot.splits, policy)))
+        xds.packed(lua_pb2.LuaPerRoute(filter_context=_context(snapshot)))
     )
     return route
 
@@ -111,12 +117,31 @@ def _retry_policy(retries: Retries, *, on: Iterable[str]) -> route_components_pb
     )
 
 
-def _splits(splits: Iterable[Split], policy: EdgePolicy) -> struct_pb2.Struct:
+def cluster_chooser(cuts: Iterable[int]) -> str:
+    """Return the Lua script that chooses the cluster of a model."""
+    script = (resources.files("servemesh.gateway") / "edge" / "cluster_chooser.lua").read_text()
+    return f"local CUTS = {{{', '.join(map(str, cuts))}}}\n{script}"
+
+
+def _by_model(cuts: Iterable[int]) -> route_components_pb2.ClusterSpecifierPlugin:
+    source = base_pb2.DataSource(inline_string=cluster_chooser(cuts))
+    chooser = cluster_specifier_pb2.LuaConfig(source_code=source, default_cluster=xds.GATEWAY)
+    return route_components_pb2.ClusterSpecifierPlugin(
+        extension=extension_pb2.TypedExtensionConfig(
+            name="envoy.router.cluster_specifier_plugin.lua", typed_config=xds.packed(chooser)
+        )
+    )
+
+
+def _context(snapshot: Snapshot) -> struct_pb2.Struct:
+    """Return what the script that reads names has to know."""
     context = struct_pb2.Struct()
     context.update(
         {
             split.model: {"slots": list(split.slots), "up_to_percent": list(split.up_to_percent)}
-            for split in splits
+            for split in snapshot.splits
         }
     )
+    if snapshot.cuts != UNCUT:
+        context.update({CUT: True})
     return context

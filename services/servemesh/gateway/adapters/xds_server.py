@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Any, Protocol
@@ -39,10 +40,12 @@ class XdsServer(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):  # type: ignor
         *,
         debounce_s: float = 0.02,
         refused: Callable[[Refusal], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._snapshots = snapshots
         self._debounce_s = debounce_s
         self._refused = refused
+        self._clock = clock
         self._cache: tuple[Snapshot, Tables] | None = None
 
     def register(self, server: Any) -> None:
@@ -58,7 +61,7 @@ class XdsServer(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):  # type: ignor
         try:
             async with aclosing(self._occasions(requests, subscriptions)) as occasions:
                 async for tables in occasions:
-                    for response in subscriptions.due(tables):
+                    for response in subscriptions.due(tables, now=self._clock()):
                         yield response
         finally:
             metrics.gauge(names.GATEWAY_XDS_STREAMS).dec()
@@ -74,7 +77,11 @@ class XdsServer(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):  # type: ignor
             change = group.create_task(self._snapshots.changed_from(seen))
             try:
                 while True:
-                    await asyncio.wait((request, change), return_when=asyncio.FIRST_COMPLETED)
+                    await asyncio.wait(
+                        (request, change),
+                        return_when=asyncio.FIRST_COMPLETED,
+                        timeout=subscriptions.due_in_s(now=self._clock()),
+                    )
                     if request.done():
                         if (received := request.result()) is None:
                             return

@@ -5,6 +5,7 @@
 local MODEL_HEADER = "x-servemesh-model"
 local VERSION_HEADER = "x-servemesh-version"
 local SLOT_HEADER = "x-servemesh-slot"
+local CUT = "/cut"
 
 local INVALID_ARGUMENT, UNIMPLEMENTED = "3", "12"
 
@@ -124,6 +125,8 @@ function envoy_on_request(handle)
   if not name or name == "" or not is_plain(name) or not is_plain(version) then return end
   local headers = handle:headers()
   headers:add(MODEL_HEADER, name)
+  -- Where the workers are cut into several clusters, the name is what the cluster is chosen by.
+  if handle:filterContext():get(CUT) then handle:clearRouteCache() end
   local chosen = handle:streamInfo():dynamicMetadata()
   if version ~= "" then
     headers:add(VERSION_HEADER, version)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import Callable
 from typing import Protocol
 
 from servemesh.errors import UnavailableError
@@ -17,6 +19,9 @@ from servemesh.gateway.service.publication import Publication
 from servemesh.observe import metrics, names
 
 logger = logging.getLogger(__name__)
+
+REST_PER_WORK = 4.0
+"""How long the edge rests after a snapshot, in the time that it took: calls want the processor too."""
 
 
 class Shelf(Protocol):
@@ -38,12 +43,15 @@ class Edge:
         *,
         neighbours: Neighbours,
         policy: EdgePolicy,
+        clock: Callable[[], float],
     ) -> None:
         self._live = live
         self._publication = publication
         self._shelf = shelf
         self._neighbours = neighbours
         self._policy = policy
+        self._clock = clock
+        self._news = asyncio.Event()
         self._membership = Membership()
         self._traffic = Traffic()
 
@@ -54,14 +62,26 @@ class Edge:
         self._membership, self._traffic = membership, traffic
         self._live.put(membership.fleet)
         metrics.gauge(names.GATEWAY_FLEET_WORKERS).set(len(membership.fleet.by_id))
-        known = membership.fleet if membership.is_proven else None
-        if self._publication.put(snapshot_of(known, traffic, self._neighbours, self._policy)):
-            metrics.gauge(names.GATEWAY_SNAPSHOT_REVISION).inc()
+        if self._publication.snapshot is None:
+            self._publish()
+        else:
+            self._news.set()
 
     def meet(self, neighbours: Neighbours) -> None:
         """Show that those who do not belong to the fleet are to be found elsewhere now."""
         self._neighbours = neighbours
         self.become(self._membership, self._traffic)
+
+    async def publish(self) -> None:
+        """Publish what follows from the newest state, for ever. In a large mesh that takes a while, and while
+        the workers load their models a state is soon followed by another: then one snapshot is for many.
+        """
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            start_s = self._clock()
+            self._publish()
+            await self._rest_since(start_s)
 
     async def keep(self) -> None:
         """Write every snapshot with known endpoints to the shelf, for ever."""
@@ -70,7 +90,25 @@ class Edge:
             kept = await self._publication.changed_from(kept)
             if kept.endpoints is None:
                 continue
+            start_s = self._clock()
             try:
                 await self._shelf.keep(self._membership.fleet, self._traffic, kept)
             except UnavailableError as error:
                 logger.warning(names.STATE_NOT_KEPT, extra={"reason": error.reason})
+            await self._rest_since(start_s)
+
+    def _publish(self) -> None:
+        known = self._membership.fleet if self._membership.is_proven else None
+        before = self._publication.snapshot
+        made = snapshot_of(
+            known,
+            self._traffic,
+            self._neighbours,
+            self._policy,
+            cuts_before=(1,) if before is None else before.cuts,
+        )
+        if self._publication.put(made):
+            metrics.gauge(names.GATEWAY_SNAPSHOT_REVISION).inc()
+
+    async def _rest_since(self, start_s: float) -> None:
+        await asyncio.sleep(REST_PER_WORK * (self._clock() - start_s))

@@ -6,6 +6,7 @@ from itertools import accumulate
 
 from servemesh.errors import InvalidError
 from servemesh.gateway.domain.fleet import Fleet, Slot, Worker
+from servemesh.gateway.domain.snapshot.cutting import cuts_for
 from servemesh.gateway.domain.snapshot.policy import EdgePolicy
 from servemesh.gateway.domain.snapshot.values import (
     Address,
@@ -19,18 +20,25 @@ from servemesh.gateway.domain.traffic import Share, Traffic
 
 
 def snapshot_of(
-    fleet: Fleet | None, traffic: Traffic, neighbours: Neighbours, policy: EdgePolicy
+    fleet: Fleet | None,
+    traffic: Traffic,
+    neighbours: Neighbours,
+    policy: EdgePolicy,
+    *,
+    cuts_before: tuple[int, ...] = (1,),
 ) -> Snapshot:
     """Return what the edge shall do, given who holds what and how calls are shared.
 
     A draining worker is not in it; a slot is named only while it is READY; a worker without READY slots is
     an endpoint nevertheless, so that it has been found healthy when its first slot becomes READY. Without a
-    fleet, because none is known yet, nothing is said of endpoints.
+    fleet, because none is known yet, nothing is said of endpoints, and clusters stay as they were.
     """
+    endpoints = None if fleet is None else _endpoints(fleet)
     return Snapshot(
         neighbours=neighbours,
         policy=policy,
-        endpoints=None if fleet is None else _endpoints(fleet),
+        endpoints=endpoints,
+        cuts=cuts_before if endpoints is None else cuts_for(endpoints, before=cuts_before),
         splits=tuple(
             _split(model, shares)
             for model, shares in sorted(traffic.by_model.items())
@@ -64,6 +72,7 @@ def _endpoint(worker: Worker, address: Address) -> Endpoint:
         address=address,
         models=tuple(sorted({slot.model for slot in ready if slot.is_default})),
         slots=tuple(sorted({name for slot in ready for name in _names(slot)})),
+        coming=tuple(sorted({slot.model for slot in worker.slots} - {slot.model for slot in ready})),
     )
 
 
@@ -72,6 +81,7 @@ def _common(one: Endpoint, other: Endpoint) -> Endpoint:
         address=one.address,
         models=tuple(sorted(set(one.models) & set(other.models))),
         slots=tuple(sorted(set(one.slots) & set(other.slots))),
+        coming=tuple(sorted(set(one.coming) | set(other.coming))),
     )
 
 

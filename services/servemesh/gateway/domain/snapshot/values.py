@@ -35,6 +35,7 @@ class Endpoint:
     address: Address
     models: tuple[str, ...] = ()  # calls that name no version
     slots: tuple[str, ...] = ()  # "model/3" and "model/prod"
+    coming: tuple[str, ...] = ()  # models of slots that take no calls yet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -65,6 +66,8 @@ class Snapshot:
     policy: EdgePolicy = field(default_factory=EdgePolicy)
     endpoints: tuple[Endpoint, ...] | None = ()  # None while nothing is known of the fleet
     splits: tuple[Split, ...] = ()
+    # Into how many clusters the workers are cut; then how many they were cut into before, if that was another number.
+    cuts: tuple[int, ...] = (1,)
 
 
 def collector_at(endpoint: str) -> Collector | None:
