@@ -21,11 +21,12 @@ from examples.demo.models import trained_digits
 from servemesh.client import Client
 from tests.compose import checks
 from tests.compose.engine import ROOT, Stack
+from tests.compose.mesh import Mesh
 from tests.compose.report import Row, written
 
 PAGE = ROOT / "docs" / "compose.md"
 SEEDS = (1, 2)
-Check = Callable[[checks.Mesh], str]
+Check = Callable[[Mesh], str]
 
 
 def listed() -> list[tuple[str, Check]]:
@@ -37,8 +38,9 @@ def listed() -> list[tuple[str, Check]]:
         ("Push and deploy", checks.pushed_and_deployed),
         ("Command line", checks.command_line),
         ("tritonclient", checks.third_parties),
+        ("Optimizer", checks.optimized),
         *((f"kill -9 {name}", partial(checks.killed_under_load, service=name)) for name in kills),
-        *((f"Restart {name}", partial(checks.store_restarted, service=name)) for name in checks.STORES),
+        *((f"kill -9 {name}", partial(checks.store_killed, service=name)) for name in checks.STORES),
         ("Five workers", partial(checks.scaled, count=5)),
         ("Two workers", partial(checks.scaled, count=2)),
         ("Three workers", partial(checks.scaled, count=3)),
@@ -63,7 +65,7 @@ def main() -> int:
             rows.append(_timed("Build", lambda: stack.compose("build") and "all images"))
         rows.append(_timed("Start", lambda: _started(stack)))
         with tempfile.TemporaryDirectory() as folder, Client(stack.addresses) as client:
-            mesh = checks.Mesh(stack, trained_digits(), Path(folder), client)
+            mesh = Mesh(stack, trained_digits(), Path(folder), client)
             mesh.until_workers(3)
             for name, check in listed():
                 if name == "Push and deploy" or options.only in name:

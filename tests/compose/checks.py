@@ -6,27 +6,21 @@ import json
 import random
 import subprocess
 import sys
-import tempfile
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import onnx
 
-from examples.demo.models import Digits
-from servemesh.client import Client
-from servemesh.errors import MissingError, ServemeshError
-from tests.compose.engine import BASE, ROOT, Stack, until
-from tests.compose.load import aliases_moved, load
+from tests.compose.engine import BASE, ROOT, until
+from tests.compose.load import changes, load
+from tests.compose.mesh import LEDGER, MODEL, PUSHED, SETTLE_S, Mesh
 from tests.harness.models import mlp
 
-MODEL = "digits"
 MIB = 1 << 20
 IMAGES = {"gateway": 200, "registry": 200, "worker": 450, "optimizer": 0}
 """Services, and how many MB their images may have beyond the base; 0 where there is no bound."""
-SETTLE_S = 90.0
 STORES = ("nats", "s3", "postgres")
+JOB_S = 120.0
 HARDENED = """\
 import os, pathlib, shutil
 assert os.getuid() == 10001, os.getuid()
@@ -37,70 +31,6 @@ except OSError:
     raise SystemExit(0)
 raise SystemExit("the root file system can be written")
 """
-
-
-@dataclass(slots=True)
-class Mesh:
-    """The mesh under test and what it must not lose."""
-
-    stack: Stack
-    digits: Digits
-    folder: Path
-    client: Client
-    versions: dict[str, list[int]] = field(default_factory=dict)
-    aliases: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def row(self) -> np.ndarray:
-        """One digit that the model has not seen."""
-        return np.asarray(self.digits.images[:1])
-
-    @property
-    def right(self) -> int:
-        """What it is, as the model on this machine says."""
-        return int(self.client.infer(MODEL, {"image": self.row})["label"][0])
-
-    def ready_workers(self) -> int:
-        """Return how many workers the mesh has."""
-        try:
-            status = self.client.status(timeout_s=5.0)
-        except ServemeshError:
-            return 0
-        return len(status.workers) if status.ready and not status.away else 0
-
-    def until_workers(self, count: int) -> float:
-        """Wait until the mesh has just so many workers; return how long it took."""
-        start_s = time.monotonic()
-        until(
-            lambda: self.ready_workers() == count,
-            SETTLE_S,
-            lambda: f"{self.ready_workers()} workers, not {count}",
-        )
-        return time.monotonic() - start_s
-
-    def until_served(self) -> float:
-        """Wait until both edges answer rightly; return how long it took."""
-        start_s = time.monotonic()
-        until(self._is_served, SETTLE_S, lambda: "calls are not answered at both edges")
-        return time.monotonic() - start_s
-
-    def lost(self) -> list[str]:
-        """Return what was acknowledged once and is there no more."""
-        missing = []
-        for model, versions in self.versions.items():
-            there = {version.version for version in self.client.versions(model)}
-            missing += [f"{model}@{version}" for version in versions if version not in there]
-        there = {alias.alias: alias.version for alias in self.client.aliases(MODEL)}
-        return missing + [name for name, version in self.aliases.items() if there.get(name) != version]
-
-    def _is_served(self) -> bool:
-        for address in self.stack.addresses:
-            try:
-                with Client(address) as client:
-                    client.infer(MODEL, {"image": self.row}, timeout_s=2.0)
-            except ServemeshError:
-                return False
-        return True
 
 
 def image_sizes(mesh: Mesh) -> str:
@@ -127,8 +57,10 @@ def hardening(mesh: Mesh) -> str:
 def pushed_and_deployed(mesh: Mesh) -> str:
     """A model pushed through the published port is served by all workers."""
     pushed = mesh.client.push(MODEL, mesh.digits.model)
-    second = mesh.client.push(MODEL, mesh.digits.model, labels={"again": "yes"})
-    mesh.versions[MODEL] = [pushed.version, second.version]
+    mesh.versions[MODEL] = [pushed.version]
+    mesh.versions[LEDGER] = [
+        mesh.client.push(LEDGER, mesh.digits.model, labels={"turn": str(turn)}).version for turn in range(2)
+    ]
     mesh.client.deploy(MODEL, version=pushed.version, replicas=3, wait_s=60)
     mesh.until_served()
     answers = [
@@ -136,7 +68,7 @@ def pushed_and_deployed(mesh: Mesh) -> str:
     ]
     share = float(np.mean(np.array(answers) == mesh.digits.labels[:40]))
     assert share > 0.9, f"{share:.0%} of the digits are right"
-    return f"versions {mesh.versions[MODEL]}; {share:.0%} of 40 digits right"
+    return f"version {pushed.version}; {share:.0%} of 40 digits right"
 
 
 def command_line(mesh: Mesh) -> str:
@@ -163,6 +95,18 @@ def third_parties(mesh: Mesh) -> str:
     return "tritonclient.grpc and tritonclient.http did all that their sessions ask"
 
 
+def optimized(mesh: Mesh) -> str:
+    """A job runs in its container, with the libraries that it needs."""
+    container = mesh.stack.containers("optimizer")[0]
+    mesh.stack.docker(
+        "exec", container, "python", "-c", "import lightgbm, sklearn, torch, transformers, xgboost"
+    )
+    asked = mesh.client.optimizer.optimize(MODEL, recipe="safe")
+    job = mesh.client.optimizer.wait(asked.name, wait_s=JOB_S)
+    assert job.state == "SUCCEEDED", f"{job.name} is {job.state}: {job.error}"
+    return f"{job.name.partition('/')[0]} with the recipe safe: {job.state}"
+
+
 def killed_under_load(mesh: Mesh, service: str) -> str:
     """kill -9 of one container: no call of the SDK fails."""
     victim = mesh.stack.containers(service)[0]
@@ -174,26 +118,34 @@ def killed_under_load(mesh: Mesh, service: str) -> str:
         time.sleep(3.0)
     assert not tally.faults, f"{tally}; the first: {tally.faults[:3]}"
     healed_s = mesh.stack.until_healthy() + mesh.until_served() + mesh.until_workers(3)
+    mesh.until_changed()
+    _until_published(mesh)
     return f"{tally}; well again {healed_s:.0f} s after its start"
 
 
-def store_restarted(mesh: Mesh, service: str) -> str:
+def store_killed(mesh: Mesh, service: str) -> str:
     """Loaded models are served meanwhile, and what was acknowledged is there afterwards."""
     container = mesh.stack.containers(service)[0]
     with (
         load(mesh.stack.addresses, MODEL, mesh.row, mesh.right) as tally,
-        aliases_moved(mesh.stack.addresses, MODEL, mesh.versions[MODEL]) as moved,
+        changes(mesh.stack.addresses, LEDGER, mesh.versions[LEDGER], PUSHED) as made,
     ):
         time.sleep(2.0)
-        mesh.stack.docker("restart", "--time", "10", container)
+        mesh.stack.docker("kill", "--signal", "KILL", container)
+        time.sleep(2.0)
+        mesh.stack.docker("start", container)
         mesh.stack.until_healthy()
         time.sleep(3.0)
     assert not tally.faults, f"{tally}; the first: {tally.faults[:3]}"
-    mesh.aliases |= moved.aliases
-    until(lambda: _can_push(mesh), SETTLE_S, lambda: "no push succeeds any more")
+    mesh.aliases |= made.aliases
+    mesh.versions.setdefault(PUSHED, []).extend(made.pushed)
+    mesh.until_changed()
     assert not (lost := mesh.lost()), f"lost: {lost[:10]}"
     _until_published(mesh)
-    return f"{tally}; {len(moved.aliases)} changes acknowledged, {moved.refused} refused, none lost; all published"
+    return (
+        f"{tally}; {len(made.aliases)} moves and {len(made.pushed)} pushes acknowledged, {made.refused} refused; "
+        "none lost, all published"
+    )
 
 
 def scaled(mesh: Mesh, count: int) -> str:
@@ -211,7 +163,7 @@ def concurrent_writers(mesh: Mesh) -> str:
     """Two registries over one PostgreSQL: of many writers one wins."""
     script = (Path(__file__).parent / "concurrent_writers.py").read_text()
     container = mesh.stack.containers("gateway-1")[0]
-    arguments = ("registry-1:9000", "registry-2:9000", MODEL)
+    arguments = ("registry-1:9000", "registry-2:9000", LEDGER)
     figures = json.loads(mesh.stack.docker("exec", "-i", container, "python", "-", *arguments, text=script))
     rounds = figures["rounds"]
     assert figures["creations_with_one_winner"] == figures["moves_with_one_winner"] == rounds, figures
@@ -251,22 +203,9 @@ def started_in_any_order(mesh: Mesh, seed: int) -> str:
     healed_s = mesh.stack.until_healthy() + mesh.until_served()
     mesh.until_workers(3)
     assert not (lost := mesh.lost()), f"lost: {lost[:10]}"
-    until(lambda: _can_push(mesh), SETTLE_S, lambda: "no push succeeds any more")
+    mesh.until_changed()
     first = ", ".join(names[container] for container in order[:4])
     return f"{first}, … : well and served {healed_s:.0f} s after the last start; nothing lost"
-
-
-def _can_push(mesh: Mesh) -> bool:
-    number = sum(map(len, mesh.versions.values()))
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
-        onnx.save(mlp(width=16, seed=number), path)
-        try:
-            pushed = mesh.client.push("small", path, timeout_s=20.0)
-        except (ServemeshError, MissingError):
-            return False
-    mesh.versions.setdefault("small", []).append(pushed.version)
-    return True
 
 
 def _until_published(mesh: Mesh) -> None:

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 from servemesh.client import Client
 from servemesh.errors import ServemeshError
+from tests.harness.models import mlp
 
 RATE_PER_S = 40
 THREADS = 16
 CALL_S = 20.0
+CHANGE_S = 5.0
+CHANGE_INTERVAL_S = 0.1
+PUSH_EVERY = 5
 
 
 @dataclass(slots=True)
@@ -76,31 +82,49 @@ class Acknowledged:
     """The changes that the registry has said it made."""
 
     aliases: dict[str, int] = field(default_factory=dict)
+    pushed: list[int] = field(default_factory=list)
     refused: int = 0
 
 
 @contextlib.contextmanager
-def aliases_moved(addresses: Sequence[str], model: str, versions: Sequence[int]) -> Iterator[Acknowledged]:
-    """Set one alias after the other, for the length of the block, and keep which of them were acknowledged."""
+def changes(
+    addresses: Sequence[str], ledger: str, versions: Sequence[int], pushes: str
+) -> Iterator[Acknowledged]:
+    """Set one alias of `ledger` after the other, and push a Version of `pushes` now and then, for the length of the
+    block; keep what was acknowledged.
+    """
     kept, stopped = Acknowledged(), threading.Event()
 
-    def keep_writing() -> None:
+    def change(client: Client, number: int) -> None:
+        if number % PUSH_EVERY == 0:
+            kept.pushed.append(push_something(client, pushes, timeout_s=CHANGE_S))
+            return
+        alias, version = f"a{time.time_ns()}", versions[number % len(versions)]
+        client.set_alias(ledger, alias, version, timeout_s=CHANGE_S)
+        kept.aliases[alias] = version
+
+    def keep_changing() -> None:
         with Client(addresses) as client:
             for number in itertools.count():
-                if stopped.wait(0.02):
+                if stopped.wait(CHANGE_INTERVAL_S):
                     return
-                alias, version = f"a{time.time_ns()}-{number}", versions[number % len(versions)]
                 try:
-                    client.set_alias(model, alias, version, timeout_s=2.0)
+                    change(client, number)
                 except ServemeshError:
                     kept.refused += 1
-                else:
-                    kept.aliases[alias] = version
 
-    thread = threading.Thread(target=keep_writing)
+    thread = threading.Thread(target=keep_changing)
     thread.start()
     try:
         yield kept
     finally:
         stopped.set()
         thread.join()
+
+
+def push_something(client: Client, model: str, *, timeout_s: float) -> int:
+    """Push a small model that nobody has seen before, and return its Version."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        path.write_bytes(mlp(width=16, seed=time.time_ns()).SerializeToString())
+        return client.push(model, path, timeout_s=timeout_s).version
