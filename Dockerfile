@@ -53,5 +53,8 @@ ENTRYPOINT ["python", "-m", "servemesh.container"]
 
 # Build with --build-arg SERVICE=worker --build-arg EXTRA=worker-gpu --target worker-gpu.
 FROM service AS worker-gpu
+ARG PACKAGES=/opt/servemesh/lib/python3.11/site-packages
 ENV SERVEMESH_WORKER_PROVIDERS=CUDAExecutionProvider,CPUExecutionProvider \
+    # CUDA and cuDNN come as wheels, where the loader does not look by itself.
+    LD_LIBRARY_PATH=${PACKAGES}/nvidia/cu13/lib:${PACKAGES}/nvidia/cudnn/lib \
     NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
