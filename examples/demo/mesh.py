@@ -35,7 +35,7 @@ class DemoMesh:
         if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
             # Started in the background of a script; what is ended by Ctrl-C must not inherit that.
             signal.signal(signal.SIGINT, signal.default_int_handler)
-        free_ports = ["--port", "0", "--http-port", "0", "--metrics-port", "0"]
+        free_ports = ["--port", "0", "--http-port", "0", "--console-port", "0", "--metrics-port", "0"]
         options = ["--workers", str(self._workers), *free_ports, "--json"]
         self._process = subprocess.Popen(
             [*SERVEMESH, "up", "--data-dir", str(self._folder), *options], stdout=subprocess.PIPE

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
+import os
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
 
+import grpc
 import pytest
-from opentelemetry.sdk.resources import Resource
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -22,8 +24,8 @@ from servemesh.errors import UnavailableError
 from servemesh.observe import metrics, names, traces
 from servemesh.observe.calls import calls_of
 from servemesh.observe.endpoint import exposing
-from servemesh.observe.otlp_metrics import converted
 from servemesh.observe.setup import setup
+from tests.harness.otlp_collector import metrics_of, serving_otlp, spans_of
 
 
 class OneNumber:
@@ -37,30 +39,60 @@ class CallWithoutTrace:
 
 
 @contextmanager
-def collector() -> Iterator[tuple[str, dict[str, str]]]:
-    """Take OTLP over HTTP; yield the endpoint, and what came by path."""
-    received: dict[str, str] = {}
+def collector() -> Iterator[tuple[str, list[dict[str, Any]], list[dict[str, Any]]]]:
+    """Take OTLP; yield the endpoint, and the metrics and spans that came."""
+    numbers: list[dict[str, Any]] = []
+    spans: list[dict[str, Any]] = []
+    with serving_otlp(
+        lambda request, _: numbers.extend(metrics_of(request)),
+        lambda request, _: spans.extend(spans_of(request)),
+    ) as address:
+        yield f"http://{address}", numbers, spans
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            received[self.path] = self.rfile.read(int(self.headers["Content-Length"])).decode()
-            self.send_response(200)
-            self.send_header("Content-Length", "2")
-            self.end_headers()
-            self.wfile.write(b"{}")
 
-        def log_message(self, format: str, *arguments: object) -> None:
-            pass
+class OneRegistry:
+    def collect(self) -> Iterator[Metric]:
+        yield metrics.gauged(names.REGISTRY_WORKERS, {(): 3})
 
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", received
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, Path]:
+    """The key of a certificate for localhost, and the file of that."""
+    folder = tmp_path_factory.mktemp("certificate")
+    made = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
+    names_too = ["-addext", "subjectAltName=DNS:localhost", "-keyout", "key.pem", "-out", "certificate.pem"]
+    subprocess.run(["openssl", *made.split(), *names_too], cwd=folder, check=True, capture_output=True)
+    return (folder / "key.pem").read_bytes(), folder / "certificate.pem"
+
+
+EXPORTS_ONCE = """
+import asyncio, sys
+from servemesh.observe.setup import setup
+
+async def main():
+    async with setup("worker", instance="w1", otlp_endpoint=sys.argv[1]):
+        pass
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("is_trusted", [True, False])
+def test_over_tls_only_a_collector_with_a_trusted_certificate_gets_anything(
+    certificate: tuple[bytes, Path], is_trusted: bool
+):
+    key, file = certificate
+    got: list[object] = []
+    credentials = grpc.ssl_server_credentials([(key, file.read_bytes())])
+    environment = dict(os.environ)
+    if is_trusted:
+        environment["GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"] = str(file)
+    with serving_otlp(lambda *call: got.append(call), lambda *call: None, credentials) as address:
+        endpoint = "https://localhost:" + address.rpartition(":")[2]
+        subprocess.run(
+            [sys.executable, "-c", EXPORTS_ONCE, endpoint], env=environment, check=True, timeout=20
+        )
+    assert bool(got) == is_trusted
 
 
 def get(url: str) -> tuple[int, str]:
@@ -116,7 +148,7 @@ def test_every_metric_name_follows_the_rule():
     assert declared
     for metric in declared:
         parts = metric.name.split(".")
-        assert parts[0] in ("servemesh", "nv"), metric.name
+        assert parts[0] in ("servemesh", "envoy", "nv"), metric.name
         assert not metric.name.endswith(("_s", "_ms", "_bytes", "_seconds", "_total")), metric.name
     assert len({metric.name for metric in declared}) == len(declared)
 
@@ -130,28 +162,17 @@ async def test_a_collector_that_is_down_does_not_hold_up_the_end():
 
 
 async def test_a_collector_gets_spans_and_metrics():
-    with collector() as (endpoint, received):
+    with collector() as (endpoint, numbers, spans):
         async with setup("worker", instance="w1", otlp_endpoint=endpoint, sample_ratio=1.0):
             with traces.server_span("/a.B/C", CallWithoutTrace()):
                 pass
-    spans, numbers = received["/v1/traces"], received["/v1/metrics"]
-    assert '"a.B/C"' in spans
-    assert '"servemesh-worker"' in spans
-    assert '"servemesh_process_loop_lag_seconds"' in numbers
+    assert [(span["service"], span["name"]) for span in spans] == [("servemesh-worker", "a.B/C")]
+    assert ("servemesh-worker", "servemesh.process.loop.lag") in {tuple(item.values()) for item in numbers}
 
 
-def test_otlp_gets_the_same_numbers_as_prometheus():
-    registry = CollectorRegistry()
-    Counter("calls", "h", ["code"], registry=registry).labels(code="OK").inc(3)
-    Gauge("slots", "h", registry=registry).set(2)
-    histogram = Histogram("duration", "h", unit="seconds", buckets=(0.1, 1.0), registry=registry)
-    for value in (0.05, 0.5, 0.6, 7.0):
-        histogram.observe(value)
-    data = converted(Resource.get_empty(), 1, registry.collect())
-    shown = {metric.name: metric.data for metric in data.resource_metrics[0].scope_metrics[0].metrics}
-    (point,) = (point for point in shown["calls"].data_points if point.value == 3)
-    assert dict(point.attributes) == {"code": "OK"}
-    assert [point.value for point in shown["slots"].data_points] == [2]
-    (durations,) = shown["duration_seconds"].data_points
-    assert (durations.count, durations.bucket_counts, durations.explicit_bounds) == (4, [1, 2, 1], [0.1, 1.0])
-    assert durations.sum == pytest.approx(8.15)
+async def test_what_was_counted_until_the_end_is_sent():
+    with collector() as (endpoint, numbers, _):
+        async with setup("worker", instance="w1", otlp_endpoint=endpoint):
+            with metrics.collecting(OneRegistry()):
+                pass
+    assert "servemesh.registry.workers" in {item["name"] for item in numbers}

@@ -33,7 +33,7 @@ async def test_every_snapshot_is_accepted(tmp_path: Path) -> None:
 
 async def test_tracing_is_accepted(tmp_path: Path) -> None:
     async with running_edge(tmp_path) as edge:
-        collector = collector_at("http://127.0.0.1:4318")
+        collector = collector_at("http://127.0.0.1:4317")
         neighbours = replace(edge.snapshot.neighbours, trace_collector=collector)
         await edge.put(replace(edge.snapshot, neighbours=neighbours))
         assert edge.refusals == []

@@ -21,7 +21,7 @@ from tests.harness.waiting import blocking_until
 
 HEAL_S = 30.0
 PROCESSES = ("nats", "weed", "registry", "optimizer", "gateway", "rest", "envoy", "worker-1", "worker-2")
-FREE_PORTS = ("--port", "0", "--http-port", "0", "--metrics-port", "0")
+FREE_PORTS = ("--port", "0", "--http-port", "0", "--console-port", "0", "--metrics-port", "0")
 
 
 def servemesh(*words: str, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
@@ -79,7 +79,7 @@ def test_a_second_mesh_on_the_same_folder_is_refused(user_mesh: DemoMesh):
     assert user_mesh.status()["ready"]
 
 
-@pytest.mark.parametrize("option", ["--port", "--http-port", "--metrics-port"])
+@pytest.mark.parametrize("option", ["--port", "--http-port", "--console-port", "--metrics-port"])
 def test_a_taken_port_is_named(tmp_path: Path, option: str):
     ports = dict(zip(FREE_PORTS[::2], FREE_PORTS[1::2], strict=True))
     with socket.socket() as taken:

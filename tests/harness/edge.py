@@ -20,6 +20,7 @@ from servemesh.gateway.domain.fleet import Fleet
 from servemesh.gateway.domain.snapshot.policy import EdgePolicy
 from servemesh.gateway.domain.snapshot.values import (
     Address,
+    Collector,
     Endpoint,
     Neighbours,
     Snapshot,
@@ -134,8 +135,10 @@ class Edge:
 
 
 @asynccontextmanager
-async def running_edge(folder: Path, policy: EdgePolicy | None = None) -> AsyncIterator[Edge]:
-    """Run all of it."""
+async def running_edge(
+    folder: Path, policy: EdgePolicy | None = None, collector: Collector | None = None
+) -> AsyncIterator[Edge]:
+    """Run all of it; its spans and statistics go to the collector."""
     edge_port, admin_port = free_ports(2)
     async with AsyncExitStack() as stack:
         gateway = await stack.enter_async_context(oip_worker("gateway"))
@@ -143,12 +146,15 @@ async def running_edge(folder: Path, policy: EdgePolicy | None = None) -> AsyncI
             edge=Address(host="127.0.0.1", port=edge_port),
             gateways=(parse_address(gateway.address),),
             registries=(parse_address(gateway.address),),
+            trace_collector=collector,
         )
         snapshot = Snapshot(neighbours=neighbours, policy=policy or EdgePolicy())
         edge = Edge(StateFolder(folder), snapshot)
         edge.gateway = gateway
         stack.push_async_callback(lambda: edge.control.aclose())
-        edge.folder.write_bootstrap(bootstrap_json(_start(edge, admin_port, await edge.start_control())))
+        edge.folder.write_bootstrap(
+            bootstrap_json(_start(edge, admin_port, await edge.start_control(), collector))
+        )
         envoy = await asyncio.to_thread(
             stack.enter_context, running_envoy(folder / BOOTSTRAP_FILE, admin_port=admin_port)
         )
@@ -160,7 +166,7 @@ async def running_edge(folder: Path, policy: EdgePolicy | None = None) -> AsyncI
         yield edge
 
 
-def _start(edge: Edge, admin_port: int, xds_address: str) -> Start:
+def _start(edge: Edge, admin_port: int, xds_address: str, collector: Collector | None) -> Start:
     return Start(
         node_id="edge",
         admin=Address(host="127.0.0.1", port=admin_port),
@@ -168,6 +174,7 @@ def _start(edge: Edge, admin_port: int, xds_address: str) -> Start:
         last_known_path=edge.folder.tables_path,
         heap_bytes_max=2 << 30,
         connections_max=1000,
+        collector=collector,
     )
 
 

@@ -21,7 +21,7 @@ SEED = int(os.environ.get("SERVEMESH_FAULTS_SEED", "20261121"))
 """Of every choice that is left to chance; another one tries other moments and another order."""
 FULL = os.environ.get("SERVEMESH_FAULTS_LENGTH") == "full"
 """Whether faults last as long as docs/reliability.md says, instead of as short as still shows the same."""
-CONTROL = ("registry", "nats", "weed", "gateway")
+CONTROL = ("registry", "nats", "weed", "gateway", "metrics")
 COLLECTOR = "collector"
 HEAL_S = 30.0
 HTTP_TIMEOUT_S = 5.0

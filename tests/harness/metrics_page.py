@@ -16,9 +16,9 @@ _PARTS = ("_bucket", "_sum", "_count")
 Labels = tuple[tuple[str, str], ...]
 
 
-def read(address: str) -> str:
+def read(address: str, path: str = "/metrics") -> str:
     """Return the page at host:port."""
-    with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://{address}{path}", timeout=10) as answer:
         assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
         return str(answer.read().decode())
 

@@ -1,4 +1,4 @@
-"""A little OpenTelemetry collector in a process of its own: takes OTLP over HTTP, as JSON and as protobuf.
+"""A little OpenTelemetry collector in a process of its own: takes OTLP over gRPC.
 
 `python -m tests.harness.otlp_collector FILE` prints its address and appends what it gets to FILE, a JSON object a
 line; with `--silent` it takes connections and requests, and never answers.
@@ -10,16 +10,20 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as pb
+import grpc
 
+from servemesh.api.otlp.v1 import metrics_export_pb2, resource_pb2, trace_export_pb2
+from servemesh.observe import otlp_paths
 from tests.harness.processes import Child
+
+Export = Callable[[Any, grpc.ServicerContext], Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,97 +78,76 @@ def running_collector(folder: Path, *, silent: bool = False) -> Iterator[Collect
             process.kill()
 
 
-def from_json(body: bytes, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the spans or metrics of a request that our own processes make."""
-    message = json.loads(body)
-    if path == "/v1/metrics":
-        for resource in message["resourceMetrics"]:
-            for scope in resource["scopeMetrics"]:
-                for metric in scope["metrics"]:
-                    yield "metric", {"service": _service(resource), "name": metric["name"]}
-        return
-    for resource in message["resourceSpans"]:
-        for scope in resource["scopeSpans"]:
-            for span in scope["spans"]:
-                yield (
-                    "span",
-                    {
-                        "service": _service(resource),
-                        "name": span["name"],
-                        "trace_id": span["traceId"],
-                        "span_id": span["spanId"],
-                        "parent_id": span.get("parentSpanId", ""),
-                        "links": [link["spanId"] for link in span.get("links", ())],
-                        "is_error": span.get("status", {}).get("code") in (2, "STATUS_CODE_ERROR"),
-                    },
-                )
+@contextmanager
+def serving_otlp(
+    metrics: Export, traces: Export, credentials: grpc.ServerCredentials | None = None
+) -> Iterator[str]:
+    """Answer OTLP's two methods for the length of the block; yield the address."""
+    server = grpc.server(ThreadPoolExecutor(max_workers=8))
+    services = ((otlp_paths.METRICS, metrics, metrics_export_pb2.ExportMetricsServiceRequest.FromString),)
+    services += ((otlp_paths.TRACES, traces, trace_export_pb2.ExportTraceServiceRequest.FromString),)
+    for path, export, deserializer in services:
+        _, service, method = path.split("/")
+        handler = grpc.unary_unary_rpc_method_handler(
+            export, request_deserializer=deserializer, response_serializer=lambda answer: answer or b""
+        )
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {method: handler}),))
+    address = "127.0.0.1:0"
+    port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
+    server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.stop(None).wait()
 
 
-def from_protobuf(body: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the spans of a request that Envoy makes."""
-    for resource in pb.ExportTraceServiceRequest.FromString(body).resource_spans:
-        attributes = {item.key: item.value.string_value for item in resource.resource.attributes}
-        for scope in resource.instrumentation_library_spans:  # as scopes were called
+def spans_of(request: trace_export_pb2.ExportTraceServiceRequest) -> Iterator[dict[str, Any]]:
+    """Yield the spans of a request."""
+    for resource in request.resource_spans:
+        for scope in resource.scope_spans:
             for span in scope.spans:
-                yield (
-                    "span",
-                    {
-                        "service": attributes.get("service.name", ""),
-                        "name": span.name,
-                        "trace_id": span.trace_id.hex(),
-                        "span_id": span.span_id.hex(),
-                        "parent_id": span.parent_span_id.hex(),
-                        "links": [link.span_id.hex() for link in span.links],
-                        "is_error": span.status.code == 2,
-                    },
-                )
+                yield {
+                    "service": service_of(resource.resource),
+                    "name": span.name,
+                    "trace_id": span.trace_id.hex(),
+                    "span_id": span.span_id.hex(),
+                    "parent_id": span.parent_span_id.hex(),
+                    "links": [link.span_id.hex() for link in span.links],
+                    "is_error": span.status.code == 2,
+                }
 
 
-def _service(resource: dict[str, Any]) -> str:
-    attributes = {item["key"]: item["value"] for item in resource["resource"]["attributes"]}
-    return str(attributes["service.name"]["stringValue"])
+def metrics_of(request: metrics_export_pb2.ExportMetricsServiceRequest) -> Iterator[dict[str, Any]]:
+    """Yield the names of the metrics of a request."""
+    for resource in request.resource_metrics:
+        for scope in resource.scope_metrics:
+            for metric in scope.metrics:
+                yield {"service": service_of(resource.resource), "name": metric.name}
+
+
+def service_of(resource: resource_pb2.Resource) -> str:
+    """Return the name of the service that a resource is of."""
+    attributes = {item.key: item.value.string_value for item in resource.attributes}
+    return attributes.get("service.name", "")
 
 
 def _main(file: Path, *, silent: bool) -> None:
     lock = threading.Lock()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def keep(kind: str, items: Iterator[dict[str, Any]]) -> bytes:
+        if silent:
+            threading.Event().wait()
+        lines = [json.dumps([kind, item]) + "\n" for item in items]
+        with lock, file.open("a") as output:
+            output.writelines(lines)
+        return b""
 
-        def do_POST(self) -> None:
-            if silent:
-                threading.Event().wait()
-            body = self._body()
-            is_json = "json" in self.headers["Content-Type"]
-            received = list(from_json(body, self.path) if is_json else from_protobuf(body))
-            with lock, file.open("a") as output:
-                output.writelines(json.dumps(item) + "\n" for item in received)
-            self.send_response(200)
-            self.send_header("Content-Type", self.headers["Content-Type"])
-            self.send_header("Content-Length", "2" if is_json else "0")
-            self.end_headers()
-            self.wfile.write(b"{}" if is_json else b"")
-
-        def _body(self) -> bytes:
-            if self.headers.get("Transfer-Encoding") != "chunked":
-                return self.rfile.read(int(self.headers["Content-Length"]))
-            body = b""
-            while size := int(self.rfile.readline(), 16):
-                body += self.rfile.read(size)
-                self.rfile.readline()
-            self.rfile.readline()
-            return body
-
-        def log_message(self, format: str, *arguments: object) -> None:
-            pass
-
-    class Server(ThreadingHTTPServer):
-        def handle_error(self, request: Any, client_address: Any) -> None:
-            pass  # who sends to a collector that stood still has left
-
-    server = Server(("127.0.0.1", 0), Handler)
-    print(f"http://127.0.0.1:{server.server_port}", flush=True)
-    server.serve_forever()
+    with serving_otlp(
+        lambda request, _: keep("metric", metrics_of(request)),
+        lambda request, _: keep("span", spans_of(request)),
+    ) as address:
+        print(f"http://{address}", flush=True)
+        threading.Event().wait()
 
 
 if __name__ == "__main__":

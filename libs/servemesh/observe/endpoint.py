@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from socketserver import TCPServer
@@ -15,14 +15,18 @@ from servemesh.observe import metrics
 
 READ_S = 5.0  # for a scraper to send its request
 LAG_S_MAX = 10.0  # of the event loop, before /healthz says 503
+Page = Callable[[], bytes]
+NO_PAGES: Mapping[str, Page] = {}
 
 
 @contextmanager
-def exposing(address: str, loop_lag_s: Callable[[], float]) -> Iterator[str]:
-    """Serve `/metrics` and `/healthz` from a thread; yield the bound "host:port"."""
+def exposing(
+    address: str, loop_lag_s: Callable[[], float], pages: Mapping[str, Page] = NO_PAGES
+) -> Iterator[str]:
+    """Serve `/metrics`, `/healthz` and `pages` of metrics from a thread; yield the bound "host:port"."""
     host, _, port = address.rpartition(":")
     try:
-        server = _Server((host.strip("[]"), int(port)), _handler(loop_lag_s))
+        server = _Server((host.strip("[]"), int(port)), _handler(loop_lag_s, pages))
     except (OSError, ValueError) as error:
         raise UnavailableError(
             f"cannot listen on {address} for metrics: another process has it, or it is no address of this machine",
@@ -47,7 +51,7 @@ class _Server(TCPServer):
     allow_reuse_address = True
 
 
-def _handler(loop_lag_s: Callable[[], float]) -> type[BaseHTTPRequestHandler]:
+def _handler(loop_lag_s: Callable[[], float], pages: Mapping[str, Page]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         timeout = READ_S
 
@@ -55,6 +59,8 @@ def _handler(loop_lag_s: Callable[[], float]) -> type[BaseHTTPRequestHandler]:
             path = self.path.partition("?")[0]
             if path == "/metrics":
                 self._answer(200, metrics.CONTENT_TYPE, metrics.exposition())
+            elif path in pages:
+                self._answer(200, metrics.CONTENT_TYPE, pages[path]())
             elif path == "/healthz":
                 lag_s = loop_lag_s()
                 body = json.dumps({"loop_lag_s": round(lag_s, 3)}).encode()

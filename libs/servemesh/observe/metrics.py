@@ -6,23 +6,26 @@ Hot paths bind their child once (`counter(NAME).labels(...)`) and then pay for a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from itertools import accumulate
 
 import prometheus_client.core as prometheus
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics
 from prometheus_client.exposition import generate_latest
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from servemesh.observe.names import Metric
+from servemesh.observe.recorder import Recorded, Recorder
 
 REGISTRY = CollectorRegistry()
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 Family = prometheus.Metric
+LEAVING: list[Callable[[list[Family]], None]] = []
+"""Told the last families of each collector whose block ends: who sends at intervals has not sent those yet."""
 Labels = tuple[str, ...]  # the values of a metric's labels, in its order
 
 # Triton's counters do not end in "_total", which the client library adds to the header of every counter.
@@ -45,17 +48,36 @@ def gauge(metric: Metric) -> Gauge:
     return Gauge(_exposed(metric), metric.help, metric.labels, unit=metric.unit, registry=REGISTRY)
 
 
+class DistributionFamily(prometheus.HistogramMetricFamily):  # type: ignore[misc]
+    """A histogram as Prometheus shows it, with what it was made from, by the values of its labels."""
+
+    recorded: Mapping[Labels, Recorded]
+
+
+class Distribution(Collector):
+    """A histogram of this process, with a recorder for each combination of labels."""
+
+    def __init__(self, metric: Metric) -> None:
+        self._metric = metric
+        self._recorders: dict[Labels, Recorder] = {}
+
+    def labels(self, **labels: str) -> Recorder:
+        """Return the recorder for these labels, the same one at every call."""
+        values = tuple(labels[label] for label in self._metric.labels)
+        return self._recorders.setdefault(values, Recorder(self._metric.buckets))
+
+    def collect(self) -> Iterator[Family]:
+        """Yield the family."""
+        recorders = dict(self._recorders)
+        yield distributed(self._metric, {labels: one.recorded() for labels, one in recorders.items()})
+
+
 @cache
-def histogram(metric: Metric) -> Histogram:
+def histogram(metric: Metric) -> Distribution:
     """Return the histogram of that name, the same one at every call."""
-    return Histogram(
-        _exposed(metric),
-        metric.help,
-        metric.labels,
-        unit=metric.unit,
-        buckets=metric.buckets,
-        registry=REGISTRY,
-    )
+    distribution = Distribution(metric)
+    REGISTRY.register(distribution)
+    return distribution
 
 
 @contextmanager
@@ -66,6 +88,8 @@ def collecting(collector: Collector) -> Iterator[None]:
         yield
     finally:
         REGISTRY.unregister(collector)
+        for hear in LEAVING:
+            hear(list(collector.collect()))
 
 
 def exposition() -> bytes:
@@ -92,17 +116,13 @@ def gauged(metric: Metric, values: Mapping[Labels, float]) -> Family:
     return family
 
 
-def distributed(metric: Metric, values: Mapping[Labels, tuple[list[int], float]]) -> Family:
-    """Return, for a collector, the histograms that are kept elsewhere: counts by bucket, and the sum.
-
-    There is one count more than buckets: of what was larger than all of them.
-    """
-    family = prometheus.HistogramMetricFamily(
-        _exposed(metric), metric.help, labels=metric.labels, unit=metric.unit
-    )
+def distributed(metric: Metric, values: Mapping[Labels, Recorded]) -> DistributionFamily:
+    """Return, for a collector, the histograms that are kept elsewhere."""
+    family = DistributionFamily(_exposed(metric), metric.help, labels=metric.labels, unit=metric.unit)
+    family.recorded = values
     ends = [*(str(end) for end in metric.buckets), "+Inf"]
-    for labels, (counts, total) in values.items():
-        family.add_metric(labels, list(zip(ends, accumulate(counts), strict=True)), total)
+    for labels, one in values.items():
+        family.add_metric(labels, list(zip(ends, accumulate(one.counts), strict=True)), one.total)
     return family
 
 

@@ -2,30 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-SECONDS, BYTES = "seconds", "bytes"
-CALL_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-JOB_BUCKETS_S = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0, 86_400.0)
-ROWS_BUCKETS = tuple(float(1 << power) for power in range(13))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Metric:
-    """A metric `servemesh.<part>.<noun>.<measure>`; Prometheus sees it with underscores and its unit."""
-
-    name: str
-    help: str
-    labels: tuple[str, ...] = ()
-    unit: str = ""
-    buckets: tuple[float, ...] = CALL_BUCKETS_S
-
-
-def _metric(
-    name: str, help: str, *labels: str, unit: str = "", buckets: tuple[float, ...] = CALL_BUCKETS_S
-) -> Metric:
-    return Metric(name=name, help=help, labels=labels, unit=unit, buckets=buckets)
-
+from servemesh.observe.machine_names import *  # noqa: F403
+from servemesh.observe.naming import *  # noqa: F403
+from servemesh.observe.naming import BYTES, JOB_BUCKETS_S, ROWS_BUCKETS, SECONDS
+from servemesh.observe.naming import metric as _metric
 
 # --- rpc -------------------------------------------------------------------------------------------
 RPC_SERVER_CALLS = _metric("servemesh.rpc.server.calls", "Calls answered.", "method", "code")
@@ -43,19 +23,13 @@ PROCESS_LOOP_LAG = _metric("servemesh.process.loop.lag", "How late the event loo
 PROCESS_TASKS = _metric("servemesh.process.tasks", "Tasks of the event loop.")
 PROCESS_CHANNELS = _metric("servemesh.process.channels", "gRPC channels to other processes.")
 PROCESS_LOGS_DROPPED = _metric("servemesh.process.logs.dropped", "Log lines lost because nobody read stderr.")
-
-READY = "ready"  # with address and metrics_address: the process serves; supervisors wait for this line
-DRAINING = "draining"
-STOPPED = "stopped"
-OTLP_FAILED = "otlp.failed"  # the collector takes nothing; said once per outage
-OTLP_BACK = "otlp.back"
-LIBRARY = "library"  # with text: what a library that we use has to say
-NATS_CONNECTED = "nats.connected"
-NATS_LOST = "nats.lost"
-NATS_CONNECT_FAILED = "nats.connect_failed"  # with cause
-NATS_CLOSE_FAILED = "nats.close_failed"  # with cause
-NATS_ERROR = "nats.error"  # with cause
-NATS_CONSUMER_INTERRUPTED = "nats.consumer_interrupted"  # with cause
+PROCESS_TELEMETRY_DROPPED = _metric(
+    "servemesh.process.telemetry.dropped",
+    "Messages with metrics, and spans, lost because the collector did not take them: `signal` is metrics or spans.",
+    "signal",
+)
+PROCESS_CPU = _metric("servemesh.process.cpu", "Processor time used.", unit=SECONDS)
+PROCESS_MEMORY = _metric("servemesh.process.memory", "Resident memory.", unit=BYTES)
 
 # --- worker ----------------------------------------------------------------------------------------
 WORKER_SLOTS = _metric("servemesh.worker.slots", "Slots, by state.", "state")
@@ -102,6 +76,14 @@ WORKER_QUEUE_DURATION = _metric(
     unit=SECONDS,
 )
 WORKER_QUEUE_ROWS = _metric("servemesh.worker.queue.rows", "Rows that wait for a run.", "model", "version")
+WORKER_FEATURE_VALUES = _metric(
+    "servemesh.worker.feature.values",
+    "Sampled values of a feature of an input or output, where drift is watched; never rows.",
+    "model",
+    "version",
+    "tensor",
+    "feature",
+)
 
 SPAN_QUEUE = "worker.queue"  # a call waits for its batch
 SPAN_BATCH = "worker.batch"  # calls run together; linked to each of them
@@ -226,17 +208,62 @@ GATEWAYS_MOVED = "gateways.moved"  # with gateways: where they are now
 STATE_NOT_KEPT = "state.not_kept"  # with reason: the disk does not take what is to outlive the process
 STATE_UNREADABLE = "state.unreadable"  # what an earlier start kept is left aside
 
+# --- metrics: what comes in, and the store ---------------------------------------------------------
+METRICS_POINTS_STORED = _metric("servemesh.metrics.points.stored", "Points that are in the store.")
+METRICS_POINTS_DROPPED = _metric(
+    "servemesh.metrics.points.dropped", "Points that came and are not stored, by reason.", "reason"
+)
+METRICS_POINTS_FOLDED = _metric(
+    "servemesh.metrics.points.folded",
+    "Streams whose points go to `other`, because there are as many series as there may be.",
+)
+METRICS_LABELS_DROPPED = _metric(
+    "servemesh.metrics.labels.dropped", "Labels of new streams that are not among those that are kept."
+)
+METRICS_FORWARD_DROPPED = _metric(
+    "servemesh.metrics.forward.dropped",
+    "Requests that the Collector, to which they are sent on, did not take.",
+)
+METRICS_SPANS_STORED = _metric("servemesh.metrics.spans.stored", "Spans that were stored.")
+METRICS_SPANS_DROPPED = _metric("servemesh.metrics.spans.dropped", "Spans that came and are not stored.")
+METRICS_INGEST_WAITING = _metric(
+    "servemesh.metrics.ingest.waiting", "Encoded points that are not on disk yet.", unit=BYTES
+)
+METRICS_STREAMS = _metric("servemesh.metrics.streams", "Streams of points that are remembered.")
+METRICS_SERIES = _metric("servemesh.metrics.series", "Series in the store.")
+METRICS_SERIES_MAX = _metric("servemesh.metrics.series.max", "Series there may be.")
+METRICS_STORE_SIZE = _metric("servemesh.metrics.store.size", "Disk that the store uses.", unit=BYTES)
+METRICS_STORE_SIZE_MAX = _metric("servemesh.metrics.store.max", "Disk that the store may use.", unit=BYTES)
+METRICS_STORE_DURATION = _metric(
+    "servemesh.metrics.store.duration",
+    "Time that the store took: `work` is append, roll_up, retain or read.",
+    "work",
+    unit=SECONDS,
+)
+
+METRICS_STORE_FAILED = "metrics_store.failed"  # with reason: points wait until the store takes them again
+METRICS_STORE_TRIMMED = (
+    "metrics_store.trimmed"  # with resolution, until: it was too large, the oldest are deleted
+)
+METRICS_EXPORTED = "metrics.exported"  # with key, size_bytes: roll-ups are in the object store as parquet
+FORECAST_FAILED = "forecast.failed"  # with cause: the child that makes forecasts did not
+METRICS_EXPORT_WAITING = "metrics.export_waiting"  # with reason
+
 # --- metrics: alerts and reports ------------------------------------------------------------------
 METRICS_ALERTS_OPEN = _metric("servemesh.metrics.alerts.open", "Alerts that have not ended.", "state")
 METRICS_ALERTS_IGNORED = _metric(
-    "servemesh.metrics.alerts.ignored", "Conditions that hold and became no alert, because there were too many."
+    "servemesh.metrics.alerts.ignored",
+    "Conditions that hold and became no alert, because there were too many.",
 )
 METRICS_RULES_DURATION = _metric(
     "servemesh.metrics.rules.duration", "Time that the last look at all rules took.", unit=SECONDS
 )
 METRICS_RULES_FAILED = _metric("servemesh.metrics.rules.failed", "Rules that could not be looked at.", "rule")
 METRICS_DELIVERIES = _metric(
-    "servemesh.metrics.deliveries", "Attempts to deliver alerts: taken, retried or lost.", "channel", "outcome"
+    "servemesh.metrics.deliveries",
+    "Attempts to deliver alerts: taken, retried or lost.",
+    "channel",
+    "outcome",
 )
 METRICS_DELIVERIES_LOST = _metric(
     "servemesh.metrics.deliveries.lost", "Deliveries given up: too old, or too many.", "channel"

@@ -1,6 +1,6 @@
-"""Sends spans and metrics to an OpenTelemetry collector; one that is down costs data, never time of a call.
+"""Sends spans and metrics to an OpenTelemetry collector over gRPC; one that is down costs data, never time of a call.
 
-As JSON over HTTP: the protobuf exporters need `opentelemetry-proto`, whose modules and those of xds-protos
+One thread does all of it. The SDK's own exporters need `opentelemetry-proto`, whose modules and those of xds-protos
 overwrite each other in one environment.
 """
 
@@ -8,25 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
+import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from opentelemetry.exporter.otlp.json.http.metric_exporter import OTLPMetricExporter
-from opentelemetry.exporter.otlp.json.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.metrics import export as otel
-from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
-from servemesh.observe import names, traces
-from servemesh.observe.otlp_metrics import converted
+from servemesh.observe import metrics, names, otlp_paths, traces
+from servemesh.observe.otlp_channel import OtlpChannel
+from servemesh.observe.otlp_metrics import Reading, resource_of
+from servemesh.observe.otlp_spans import SpanQueue, request_of
+from servemesh.observe.outbox import Letter, Outbox, Outcome
 
-EXPORT_TIMEOUT_S = 3
-METRICS_INTERVAL_S = 15.0
-SPANS_QUEUE_MAX = 2_048
+EXPORT_TIMEOUT_S = 3.0
+METRICS_INTERVAL_S = 5.0
+SPANS_INTERVAL_S = 1.0
 SHUTDOWN_S = 3.0
 
 _log = logging.getLogger(__name__)
@@ -35,54 +35,72 @@ _log = logging.getLogger(__name__)
 @asynccontextmanager
 async def exporting(service: str, instance: str, endpoint: str, sample_ratio: float) -> AsyncIterator[None]:
     """Export for the length of the block; leaving it takes at most about SHUTDOWN_S, collector or not."""
-    resource = Resource.create(
-        {
-            "service.name": f"servemesh-{service}",
-            "service.namespace": "servemesh",
-            "service.instance.id": instance,
-        }
+    resource = resource_of(
+        service_dot_name=f"servemesh-{service}",
+        service_dot_namespace="servemesh",
+        service_dot_instance_dot_id=instance,
+        host_dot_name=socket.gethostname(),
     )
-    base = endpoint.rstrip("/")
-    spans = OTLPSpanExporter(endpoint=f"{base}/v1/traces", timeout=EXPORT_TIMEOUT_S)
-    processor = BatchSpanProcessor(
-        spans, max_queue_size=SPANS_QUEUE_MAX, export_timeout_millis=EXPORT_TIMEOUT_S * 1000
-    )
-    provider = TracerProvider(sampler=ALWAYS_ON, resource=resource, shutdown_on_exit=False)
-    provider.add_span_processor(processor)
-    metrics = OTLPMetricExporter(endpoint=f"{base}/v1/metrics", timeout=EXPORT_TIMEOUT_S)
-    ended = threading.Event()
-    pump = threading.Thread(
-        target=_pump, args=(metrics, resource, ended), name="servemesh-otlp-metrics", daemon=True
-    )
-    pump.start()
-    traces.start(provider.get_tracer("servemesh"), sample_ratio)
-    try:
-        yield
-    finally:
-        traces.stop()
-        ended.set()
-        until_s = time.monotonic() + SHUTDOWN_S
-        await _within(provider.shutdown, until_s)
-        # The pump sends once more: an exporter shut down before that would refuse it.
-        await asyncio.to_thread(pump.join, max(0.0, until_s - time.monotonic()))
-        await _within(metrics.shutdown, until_s)
+    spans = SpanQueue()
+    provider = TracerProvider(sampler=ALWAYS_ON, shutdown_on_exit=False)
+    provider.add_span_processor(spans)
+    with OtlpChannel.opened(endpoint) as channel:
+        reading = Reading(resource, time.time_ns())
+        pump = _Pump(channel, reading, spans)
+        pump.start()
+        metrics.LEAVING.append(reading.left)
+        traces.start(provider.get_tracer("servemesh"), sample_ratio)
+        try:
+            yield
+        finally:
+            traces.stop()
+            metrics.LEAVING.remove(reading.left)
+            pump.end_by(time.monotonic() + SHUTDOWN_S)
+            # The pump sends once more: a channel closed before that would refuse it.
+            await asyncio.to_thread(pump.join, SHUTDOWN_S)
 
 
-def _pump(exporter: OTLPMetricExporter, resource: Resource, ended: threading.Event) -> None:
-    failing = False
-    while True:
-        last = ended.wait(METRICS_INTERVAL_S)
-        result = exporter.export(converted(resource, time.time_ns()))
-        failed = result is not otel.MetricExportResult.SUCCESS
-        if failed != failing:
-            _log.warning(names.OTLP_FAILED if failed else names.OTLP_BACK)
-        failing = failed
-        if last:
-            return
+class _Pump(threading.Thread):
+    """Sends at its intervals, and once more at the end."""
 
+    def __init__(self, channel: OtlpChannel, reading: Reading, spans: SpanQueue) -> None:
+        super().__init__(name="servemesh-otlp", daemon=True)
+        self._channel = channel
+        self._reading = reading
+        self._spans = spans
+        self._ended = threading.Event()
+        self._until_s: float | None = None
+        self._dropped = metrics.counter(names.PROCESS_TELEMETRY_DROPPED)
+        self._outbox = Outbox(self._lost, random.random)
 
-async def _within(end: Callable[[], None], until_s: float) -> None:
-    """Run `end` in a daemon thread, which may outlive us: the SDK's own shutdown can wait a minute."""
-    thread = threading.Thread(target=end, name="servemesh-otlp-shutdown", daemon=True)
-    thread.start()
-    await asyncio.to_thread(thread.join, max(0.0, until_s - time.monotonic()))
+    def end_by(self, until_s: float) -> None:
+        """Send what there is, for so long at most, and end."""
+        self._until_s = until_s
+        self._ended.set()
+
+    def run(self) -> None:
+        """Run until `end_by`."""
+        # Processes that start together spread.
+        next_s = time.monotonic() + METRICS_INTERVAL_S * random.random()
+        last = failing = False
+        while not last:
+            last = self._ended.wait(SPANS_INTERVAL_S)
+            if last or time.monotonic() >= next_s:
+                next_s = max(next_s, time.monotonic() - METRICS_INTERVAL_S) + METRICS_INTERVAL_S
+                message = self._reading.taken(time.time_ns()).SerializeToString()
+                self._outbox.put(Letter(method=otlp_paths.METRICS, message=message))
+            while spans := self._spans.taken():
+                message = request_of(self._reading.resource, spans).SerializeToString()
+                self._outbox.put(Letter(method=otlp_paths.TRACES, message=message, weight=len(spans)))
+            self._outbox.send(self._post, time.monotonic, last=last)
+            if self._outbox.is_failing != failing:
+                failing = self._outbox.is_failing
+                _log.warning(names.OTLP_FAILED if failing else names.OTLP_BACK)
+
+    def _post(self, letter: Letter) -> Outcome:
+        left_s = EXPORT_TIMEOUT_S if self._until_s is None else self._until_s - time.monotonic()
+        return self._channel.post(letter, min(EXPORT_TIMEOUT_S, max(0.0, left_s)))
+
+    def _lost(self, letter: Letter) -> None:
+        signal = "metrics" if letter.method == otlp_paths.METRICS else "spans"
+        self._dropped.labels(signal=signal).inc(letter.weight)

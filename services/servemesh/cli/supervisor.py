@@ -46,7 +46,7 @@ class SupervisorProcess:
         """Where the logs of the mesh lie."""
         return self._folder.logs
 
-    def start(self, *, workers: int, port: int, http_port: int, metrics_port: int) -> None:
+    def start(self, *, workers: int, port: int, http_port: int, console_port: int, metrics_port: int) -> None:
         """Start it in a session of its own, so that a Ctrl-C at the terminal reaches only us."""
         _check_installed()
         try:
@@ -68,6 +68,7 @@ class SupervisorProcess:
                     workers=workers,
                     port=port,
                     http_port=http_port,
+                    console_port=console_port,
                     metrics_port=metrics_port,
                 ),
                 stdin=subprocess.DEVNULL,

@@ -182,6 +182,7 @@ async def _neighbours(settings: Settings, book: AddressBook) -> Neighbours:
         gateways=await book.look_up(),
         registries=tuple(parse_address(registry) for registry in registries),
         optimizers=(parse_address(settings.optimizer_address),) if settings.optimizer_address else (),
+        metrics_services=tuple(parse_address(each) for each in (settings.metrics_service_address,) if each),
         trace_collector=collector_at(settings.otlp_endpoint) if settings.otlp_endpoint else None,
     )
 
@@ -196,6 +197,7 @@ def _start(settings: Settings, folder: StateFolder, xds_address: str) -> Start:
         last_known_path=folder.tables_path,
         heap_bytes_max=settings.envoy_heap_bytes_max,
         connections_max=settings.envoy_connections_max,
+        collector=collector_at(settings.otlp_endpoint) if settings.otlp_endpoint else None,
     )
 
 

@@ -41,6 +41,8 @@ class Settings(BaseSettings):
     `registry_address` alone."""
     optimizer_address: str = Field(default="", pattern=f"^$|{_ADDRESS}")
     """Where the optimizer answers; empty for a mesh without one."""
+    metrics_service_address: str = Field(default="", pattern=f"^$|{_ADDRESS}")
+    """Where the metrics service answers; empty for a mesh without one."""
     nats_url: str = "nats://127.0.0.1:4222"
     """Where NATS answers; it tells of the others of its cluster."""
     state_dir: Path = Path("gateway-state")
@@ -159,7 +161,7 @@ class Settings(BaseSettings):
         pattern=_ENDPOINT,
         validation_alias=AliasChoices("SERVEMESH_GATEWAY_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"),
     )
-    """Collector for traces and metrics, Envoy's spans too, by OTLP over HTTP: http://HOST:4318; none if not given."""
+    """Collector for traces and metrics, Envoy's too, by OTLP over gRPC: http://HOST:4317; none if not given."""
     trace_ratio: float = Field(default=0.01, ge=0, le=1)
     """Share of the calls that are traced if they come without a decision."""
 

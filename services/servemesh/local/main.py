@@ -35,6 +35,7 @@ from servemesh.observe.logs import logging_to
 
 _HOST = "127.0.0.1"
 _OPTIMIZER_NEEDS = ("torch", "skops", "yaml")  # of the extra `optimizer`
+_METRICS_NEEDS = ("duckdb", "statsforecast")  # of the extra `metrics`
 _TRIES = 3
 """With other ports, when one turns out to be taken by somebody else."""
 _LINES_TOLD = 8
@@ -130,8 +131,11 @@ def _laid_out(settings: Settings, data_dir: DataDir, block: int) -> MeshLayout:
         raise _taken(settings.port, "gRPC", "--port")
     if settings.http_port and not tcp_ports.is_free(settings.http_port):
         raise _taken(settings.http_port, "HTTP", "--http-port")
+    if settings.console_port and not tcp_ports.is_free(settings.console_port):
+        raise _taken(settings.console_port, "console", "--console-port")
     names = port_names(settings.workers)
-    names += [name for name, port in (("edge", settings.port), ("http", settings.http_port)) if not port]
+    public = (("edge", settings.port), ("http", settings.http_port), ("console", settings.console_port))
+    names += [name for name, port in public if not port]
     chosen = ports.chosen(
         names, block=block, previous=data_dir.ports(), is_free=tcp_ports.is_free_with_offset
     )
@@ -141,8 +145,11 @@ def _laid_out(settings: Settings, data_dir: DataDir, block: int) -> MeshLayout:
         workers=settings.workers,
         cpus=os.cpu_count() or 1,
         has_optimizer=all(importlib.util.find_spec(module) for module in _OPTIMIZER_NEEDS),
+        has_metrics=settings.with_metrics
+        and all(importlib.util.find_spec(module) for module in _METRICS_NEEDS),
         edge_address=f"{_HOST}:{settings.port or chosen['edge']}",
         http_address=f"{_HOST}:{settings.http_port or chosen['http']}",
+        console_address=f"{_HOST}:{settings.console_port or chosen['console']}",
         ports=chosen,
         secrets=data_dir.secrets(),
         programs=_programs(),
@@ -183,6 +190,7 @@ def _first_status(
         address=layout.edge_address,
         metrics_address=metrics_address,
         http_address=layout.http_address,
+        console_address=layout.console_address if layout.has_metrics else "",
         processes=tuple(
             ProcessStatus(name=spec.name, address=spec.address, log=str(launcher.log_path(spec.name)))
             for spec in mesh.processes

@@ -29,8 +29,12 @@ class Settings(BaseSettings):
     """The mesh's one public gRPC port, Envoy's; 0 takes a free one."""
     http_port: int = Field(default=8000, ge=0, le=65535)
     """The mesh's one public HTTP port, for the Open Inference Protocol over REST; 0 takes a free one."""
+    console_port: int = Field(default=8080, ge=0, le=65535)
+    """The console's HTTP port; 0 takes a free one."""
     metrics_port: int = Field(default=8002, ge=0, le=65535)
     """Prometheus page of the whole mesh; 0 takes a free one."""
+    with_metrics: bool = True
+    """Start the metrics service and have all processes send to it; without it they keep what they measure."""
     grace_s: float = Field(default=60.0, gt=0, le=300)
     """A process that has not ended so long after it was told to is killed."""
     ready_timeout_s: float = Field(default=60.0, gt=0, le=600)
@@ -49,7 +53,7 @@ def inherited_environment() -> Mapping[str, str]:
 
 
 def supervisor_environment(
-    *, data_dir: Path, workers: int, port: int, http_port: int, metrics_port: int
+    *, data_dir: Path, workers: int, port: int, http_port: int, console_port: int, metrics_port: int
 ) -> Mapping[str, str]:
     """Return the environment that tells a supervisor process these settings."""
     return {
@@ -58,5 +62,6 @@ def supervisor_environment(
         "SERVEMESH_LOCAL_WORKERS": str(workers),
         "SERVEMESH_LOCAL_PORT": str(port),
         "SERVEMESH_LOCAL_HTTP_PORT": str(http_port),
+        "SERVEMESH_LOCAL_CONSOLE_PORT": str(console_port),
         "SERVEMESH_LOCAL_METRICS_PORT": str(metrics_port),
     }

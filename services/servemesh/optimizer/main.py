@@ -68,6 +68,7 @@ async def run(settings: Settings, stop: Stop = until_signalled) -> None:
                 otlp_endpoint=settings.otlp_endpoint,
                 sample_ratio=settings.trace_ratio,
                 log_level=settings.log_level,
+                host_folder=settings.data_dir,
             )
         )
         stream = StreamSettings(size_bytes_max=settings.events_bytes_max, replicas=settings.events_replicas)

@@ -164,7 +164,7 @@ class Settings(BaseSettings):
         pattern=_ENDPOINT,
         validation_alias=AliasChoices("SERVEMESH_OPTIMIZER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"),
     )
-    """Collector for traces and metrics, by OTLP over HTTP with JSON: http://HOST:4318; none if not given."""
+    """Collector for traces and metrics, by OTLP over gRPC: http://HOST:4317; none if not given."""
     trace_ratio: float = Field(default=0.01, ge=0, le=1)
     """Share of the calls that are traced if they come without a decision."""
 

@@ -9,7 +9,7 @@ from servemesh.local.domain.plan import MeshPlan, planned
 from servemesh.local.domain.processes import Stage
 
 
-def a_plan(workers: int = 2, *, has_optimizer: bool = True) -> MeshPlan:
+def a_plan(workers: int = 2, *, has_optimizer: bool = True, has_metrics: bool = True) -> MeshPlan:
     ports = {name: 20_000 + index for index, name in enumerate(port_names(workers))}
     return planned(
         MeshLayout(
@@ -17,8 +17,10 @@ def a_plan(workers: int = 2, *, has_optimizer: bool = True) -> MeshPlan:
             workers=workers,
             cpus=2,
             has_optimizer=has_optimizer,
+            has_metrics=has_metrics,
             edge_address="127.0.0.1:8001",
             http_address="127.0.0.1:8000",
+            console_address="127.0.0.1:8080",
             ports=ports,
             secrets=Secrets(access_key="the-access-key", secret_key="the-secret-key"),
             programs=Programs(python=("python",), nats_server="nats-server", weed="weed", envoy="envoy"),
@@ -32,6 +34,7 @@ def test_there_are_as_many_workers_as_asked_for():
         "nats",
         "weed",
         "registry",
+        "metrics",
         "optimizer",
         "gateway",
         "envoy",
@@ -47,6 +50,27 @@ def test_a_mesh_without_the_optimizers_extra_has_no_optimizer():
     gateway = next(spec for spec in plan.processes if spec.name == "gateway")
     assert "optimizer" not in [spec.name for spec in plan.processes]
     assert gateway.environment["SERVEMESH_GATEWAY_OPTIMIZER_ADDRESS"] == ""
+
+
+def test_every_process_of_ours_sends_its_telemetry_to_the_metrics_service():
+    plan = a_plan()
+    (metrics,) = (spec for spec in plan.processes if spec.name == "metrics")
+    ours = [spec for spec in plan.processes if spec.environment]
+    sent_to = {
+        value for spec in ours for key, value in spec.environment.items() if key.endswith("_OTLP_ENDPOINT")
+    }
+    assert sent_to == {f"http://{metrics.address}"}
+    assert all(any(key.endswith("_OTLP_ENDPOINT") for key in spec.environment) for spec in ours)
+    assert metrics.environment["SERVEMESH_METRICS_CONSOLE_ADDRESS"] == "127.0.0.1:8080"
+    assert metrics.stage > Stage.EDGE, "it must outlive those who send to it"
+
+
+def test_a_mesh_without_the_metrics_extra_has_no_metrics_service_and_sends_nothing():
+    plan = a_plan(has_metrics=False)
+    assert "metrics" not in [spec.name for spec in plan.processes]
+    assert not any(key.endswith("_OTLP_ENDPOINT") for spec in plan.processes for key in spec.environment)
+    gateway = next(spec for spec in plan.processes if spec.name == "gateway")
+    assert gateway.environment["SERVEMESH_GATEWAY_METRICS_SERVICE_ADDRESS"] == ""
 
 
 def test_no_two_processes_share_an_address():

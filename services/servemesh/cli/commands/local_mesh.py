@@ -35,6 +35,9 @@ def up(
     http_port: Annotated[
         int, typer.Option(min=0, max=65535, help="HTTP port of the mesh; 0: a free one.")
     ] = 8000,
+    console_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="HTTP port of the console; 0: a free one.")
+    ] = 8080,
     metrics_port: Annotated[
         int, typer.Option(min=0, max=65535, help="Prometheus port of the mesh; 0: a free one.")
     ] = 8002,
@@ -43,7 +46,13 @@ def up(
 ) -> None:
     """Start a whole mesh on this machine. Ctrl-C drains and ends it."""
     supervisor = SupervisorProcess(data_dir.absolute(), detached=detach)
-    supervisor.start(workers=workers, port=port, http_port=http_port, metrics_port=metrics_port)
+    supervisor.start(
+        workers=workers,
+        port=port,
+        http_port=http_port,
+        console_port=console_port,
+        metrics_port=metrics_port,
+    )
     # From here on a signal must end the mesh, not only this command.
     signal.signal(signal.SIGTERM, _interrupted)
     try:
@@ -160,7 +169,8 @@ def _panel(mesh: MeshStatus, *, detached: bool) -> Panel:
     text = (
         f"gRPC      {mesh.address}    (Open Inference Protocol, servemesh.api)\n"
         f"HTTP      http://{mesh.http_address}/v2    (the same over REST)\n"
-        f"metrics   http://{mesh.metrics_address}/metrics\n"
+        + (f"console   http://{mesh.console_address}\n" if mesh.console_address else "")
+        + f"metrics   http://{mesh.metrics_address}/metrics\n"
         f"data      {mesh.data_dir}\n"
         f"workers   {workers}\n\n"
         "Next:\n" + "".join(f"  {step}\n" for step in steps)

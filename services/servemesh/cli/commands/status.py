@@ -56,6 +56,7 @@ def as_document(local: MeshStatus | None, seen: sdk.Status, address: str, *, rea
         "ready": ready,
         "address": address,
         "http_address": local.http_address if local else None,
+        "console_address": (local.console_address or None) if local else None,
         "metrics_address": local.metrics_address if local else None,
         "state": local.state if local else None,
         "data_dir": local.data_dir if local else None,
@@ -90,7 +91,8 @@ def _print(local: MeshStatus | None, seen: sdk.Status, address: str) -> None:
         output.out.print(
             f"Mesh on {local.data_dir}: {output.state_text(local.state)}, gRPC {local.address}, "
             f"HTTP http://{local.http_address}/v2, "
-            f"metrics http://{local.metrics_address}/metrics",
+            + (f"console http://{local.console_address}, " if local.console_address else "")
+            + f"metrics http://{local.metrics_address}/metrics",
             soft_wrap=True,
         )
         print_processes(local)

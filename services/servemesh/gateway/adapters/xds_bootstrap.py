@@ -32,8 +32,9 @@ from google.protobuf import json_format, struct_pb2
 
 from servemesh.gateway.adapters import xds_admin_window
 from servemesh.gateway.adapters import xds_values as xds
-from servemesh.gateway.adapters.xds_clusters import from_ads
-from servemesh.gateway.domain.snapshot.values import Address
+from servemesh.gateway.adapters.xds_clusters import collector_cluster, from_ads
+from servemesh.gateway.adapters.xds_statistics import STATISTICS, statistics_sink
+from servemesh.gateway.domain.snapshot.values import Address, Collector
 
 GATEWAYS = "xds"
 LAST_KNOWN = "xds-last-known"
@@ -54,6 +55,7 @@ class Start:
     last_known_path: Path  # the gateway's last tables
     heap_bytes_max: int
     connections_max: int
+    collector: Collector | None = None  # of its statistics
     metrics: Address | None = None  # where what others may see of the admin interface is shown
 
 
@@ -80,6 +82,9 @@ def _bootstrap(start: Start) -> bootstrap_pb2.Bootstrap:
     layer = bootstrap.layered_runtime.layers.add(name="servemesh")
     layer.static_layer.update({"envoy.restart_features.xds_failover_support": True})
     bootstrap.admin.address.CopyFrom(xds.socket_address(start.admin))
+    if start.collector is not None:
+        bootstrap.static_resources.clusters.append(collector_cluster(STATISTICS, start.collector))
+        bootstrap.stats_sinks.append(statistics_sink(start.node_id))
     if start.metrics is not None:
         bootstrap.static_resources.clusters.append(xds_admin_window.admin_cluster(start.admin))
         bootstrap.static_resources.listeners.append(xds_admin_window.metrics_listener(start.metrics))

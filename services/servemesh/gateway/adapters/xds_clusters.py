@@ -18,6 +18,8 @@ from servemesh.gateway.domain.snapshot.values import Address, Collector, Snapsho
 
 FETCH_TIMEOUT_S = 1.0
 EXPORTS_MAX = 4
+EXPORT_CONNECT_S = 1.0
+EXPORT_PING_S = 5.0
 
 
 def clusters_of(snapshot: Snapshot) -> list[cluster_pb2.Cluster]:
@@ -30,8 +32,10 @@ def clusters_of(snapshot: Snapshot) -> list[cluster_pb2.Cluster]:
     ]
     if neighbours.optimizers:
         clusters.append(_service(xds.OPTIMIZER, neighbours.optimizers, policy))
+    if neighbours.metrics_services:
+        clusters.append(_service(xds.METRICS, neighbours.metrics_services, policy))
     if neighbours.trace_collector is not None:
-        clusters.append(_collector(neighbours.trace_collector, policy))
+        clusters.append(collector_cluster(xds.TRACES, neighbours.trace_collector))
     return clusters
 
 
@@ -110,22 +114,21 @@ def _service(name: str, addresses: Iterable[Address], policy: EdgePolicy) -> clu
     )
 
 
-def _collector(collector: Collector, policy: EdgePolicy) -> cluster_pb2.Cluster:
+def collector_cluster(name: str, collector: Collector) -> cluster_pb2.Cluster:
+    """Return the cluster of who takes spans or statistics; one that answers nothing holds no more than a few."""
+    exports_max = xds.number(EXPORTS_MAX)
+    thresholds = circuit_breaker_pb2.CircuitBreakers.Thresholds(
+        max_connections=exports_max, max_pending_requests=exports_max, max_requests=exports_max
+    )
     return cluster_pb2.Cluster(
-        name=xds.TRACES,
+        name=name,
         type=cluster_pb2.Cluster.STRICT_DNS,
-        connect_timeout=xds.seconds(policy.health.connect_timeout_s),
-        # One that answers nothing must not hold more than this: spans are dropped instead.
-        circuit_breakers=circuit_breaker_pb2.CircuitBreakers(
-            thresholds=[
-                circuit_breaker_pb2.CircuitBreakers.Thresholds(
-                    max_connections=xds.number(EXPORTS_MAX),
-                    max_pending_requests=xds.number(EXPORTS_MAX),
-                    max_requests=xds.number(EXPORTS_MAX),
-                )
-            ]
+        connect_timeout=xds.seconds(EXPORT_CONNECT_S),
+        circuit_breakers=circuit_breaker_pb2.CircuitBreakers(thresholds=[thresholds]),
+        typed_extension_protocol_options=xds.http2_upstream(
+            ping_interval_s=EXPORT_PING_S, ping_timeout_s=EXPORT_PING_S
         ),
-        load_assignment=assignment(xds.TRACES, [endpoint_at(collector.address)]),
+        load_assignment=assignment(name, [endpoint_at(collector.address)]),
     )
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from importlib import resources
 
 from envoy.config.common.mutation_rules.v3 import mutation_rules_pb2
-from envoy.config.core.v3 import base_pb2, extension_pb2, http_service_pb2, http_uri_pb2
+from envoy.config.core.v3 import base_pb2, extension_pb2, grpc_method_list_pb2, grpc_service_pb2
 from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
 from envoy.config.trace.v3 import http_tracer_pb2, opentelemetry_pb2
+from envoy.extensions.filters.http.grpc_stats.v3 import config_pb2 as grpc_stats_pb2
 from envoy.extensions.filters.http.lua.v3 import lua_pb2
 from envoy.extensions.filters.http.router.v3 import router_pb2
 from envoy.extensions.filters.listener.http_inspector.v3 import http_inspector_pb2
@@ -24,7 +25,7 @@ from servemesh.gateway.adapters.xds_clusters import from_ads
 from servemesh.gateway.adapters.xds_replies import local_replies
 from servemesh.gateway.adapters.xds_routes import ROUTES
 from servemesh.gateway.domain.snapshot.policy import EdgePolicy
-from servemesh.gateway.domain.snapshot.values import Collector, Snapshot
+from servemesh.gateway.domain.snapshot.values import Snapshot
 
 OUR_HEADERS = "x-servemesh-"
 EXPORT_TIMEOUT_S = 3.0
@@ -85,7 +86,7 @@ def _http(snapshot: Snapshot) -> hcm_pb2.HttpConnectionManager:
     )
     _limit_connections(manager, policy)
     if snapshot.neighbours.trace_collector is not None:
-        manager.tracing.CopyFrom(_tracing(snapshot.neighbours.trace_collector, policy))
+        manager.tracing.CopyFrom(_tracing(policy))
         # Without request ids Envoy traces nothing, unless it leaves the decision to the tracer.
         request_ids = uuid_pb2.UuidRequestIdConfig(use_request_id_for_trace_sampling=xds.flag(False))
         manager.request_id_extension.typed_config.CopyFrom(xds.packed(request_ids))
@@ -124,6 +125,10 @@ def _filters() -> list[hcm_pb2.HttpFilter]:
     return [
         # Runs only where a route has a configuration for it: it must not see a stream.
         hcm_pb2.HttpFilter(name=xds.LUA, typed_config=xds.packed(lua), disabled=True),
+        # Counts statuses of calls by cluster, methods left out.
+        hcm_pb2.HttpFilter(
+            name="envoy.filters.http.grpc_stats", typed_config=xds.packed(_statuses_counted())
+        ),
         hcm_pb2.HttpFilter(
             name="envoy.filters.http.router",
             typed_config=xds.packed(router_pb2.Router(suppress_envoy_headers=True)),
@@ -131,11 +136,19 @@ def _filters() -> list[hcm_pb2.HttpFilter]:
     ]
 
 
-def _tracing(collector: Collector, policy: EdgePolicy) -> hcm_pb2.HttpConnectionManager.Tracing:
-    uri = http_uri_pb2.HttpUri(uri=collector.url, cluster=xds.TRACES, timeout=xds.seconds(EXPORT_TIMEOUT_S))
+def _statuses_counted() -> grpc_stats_pb2.FilterConfig:
+    return grpc_stats_pb2.FilterConfig(
+        individual_method_stats_allowlist=grpc_method_list_pb2.GrpcMethodList()
+    )
+
+
+def _tracing(policy: EdgePolicy) -> hcm_pb2.HttpConnectionManager.Tracing:
     exporter = opentelemetry_pb2.OpenTelemetryConfig(
         service_name="servemesh-edge",
-        http_service=http_service_pb2.HttpService(http_uri=uri),
+        grpc_service=grpc_service_pb2.GrpcService(
+            envoy_grpc=grpc_service_pb2.GrpcService.EnvoyGrpc(cluster_name=xds.TRACES),
+            timeout=xds.seconds(EXPORT_TIMEOUT_S),
+        ),
         sampler=_sampler(policy),
         max_cache_size=xds.number(SPANS_MAX),
     )

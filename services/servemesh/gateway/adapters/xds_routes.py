@@ -20,6 +20,7 @@ ROUTES = "edge-routes"
 MODEL_INFER = "/inference.GRPCInferenceService/ModelInfer"
 GATEWAY_PREFIXES = ("/inference.", "/grpc.health.v1.", "/grpc.reflection.")
 OPTIMIZER_PREFIX = "/servemesh.api.optimizer.v1."
+METRICS_PREFIX = "/servemesh.api.metrics.v1."
 REGISTRY_PREFIXES = ("/servemesh.api.registry.v1.", "/servemesh.api.fleet.v1.")
 # What workers say to the edge in keys of their own, and what callers get: the status that is meant for them, and when
 # to come back, where the worker's transport keeps that key to itself.
@@ -37,6 +38,8 @@ def routes_of(snapshot: Snapshot) -> list[route_pb2.RouteConfiguration]:
     routes = [_route_to_workers(snapshot), *to_gateway, *to_registry]
     if snapshot.neighbours.optimizers:
         routes.append(_route_to_service(OPTIMIZER_PREFIX, xds.OPTIMIZER, policy))
+    if snapshot.neighbours.metrics_services:
+        routes.append(_route_to_service(METRICS_PREFIX, xds.METRICS, policy))
     host = route_components_pb2.VirtualHost(
         name=xds.EDGE,
         domains=["*"],

@@ -46,8 +46,10 @@ class MeshLayout:
     workers: int
     cpus: int
     has_optimizer: bool = True  # it is an extra of its own
+    has_metrics: bool = True  # so is this
     edge_address: str
     http_address: str
+    console_address: str
     ports: Mapping[str, int]
     secrets: Secrets
     programs: Programs
@@ -61,7 +63,7 @@ def port_names(workers: int) -> list[str]:
     """Return the names of the ports that a mesh with so many workers needs beside its public ones."""
     names = ["nats", "nats-monitor", *(f"weed-{part}" for part in _WEED_PORTS)]
     names += ["registry", "registry-metrics", "gateway", "gateway-metrics", "gateway-xds", "envoy-admin"]
-    names += ["optimizer", "optimizer-metrics", "rest-metrics"]
+    names += ["optimizer", "optimizer-metrics", "rest-metrics", "metrics", "metrics-metrics"]
     for number in range(1, workers + 1):
         names += [f"worker-{number}", f"worker-{number}-metrics"]
     return names

@@ -38,6 +38,7 @@ def planned(layout: MeshLayout) -> MeshPlan:
             _nats(layout),
             _weed(layout),
             _registry(layout),
+            *((_metrics(layout),) if layout.has_metrics else ()),
             *((_optimizer(layout),) if layout.has_optimizer else ()),
             _gateway(layout),
             _envoy(layout),
@@ -56,6 +57,7 @@ def planned(layout: MeshLayout) -> MeshPlan:
                 "weed/data",
                 "registry",
                 "optimizer",
+                "metrics",
                 "gateway",
                 *(f"worker-{number}" for number in numbers),
             )
@@ -163,6 +165,20 @@ def _optimizer(layout: MeshLayout) -> ProcessSpec:
     )
 
 
+def _metrics(layout: MeshLayout) -> ProcessSpec:
+    """It outlives everybody who sends to it, and what it sends on itself goes where the user says."""
+    return _service(
+        layout,
+        "metrics",
+        "metrics",
+        Stage.REGISTRY,
+        CONSOLE_ADDRESS=layout.console_address,
+        EDGE_ADDRESS=layout.edge_address,
+        DATA_DIR=str(layout.data_dir / "metrics"),
+        **_object_store(layout),
+    )
+
+
 def _gateway(layout: MeshLayout) -> ProcessSpec:
     return _service(
         layout,
@@ -171,6 +187,7 @@ def _gateway(layout: MeshLayout) -> ProcessSpec:
         Stage.EDGE,
         REGISTRY_ADDRESS=layout.address("registry"),
         OPTIMIZER_ADDRESS=layout.address("optimizer") if layout.has_optimizer else "",
+        METRICS_SERVICE_ADDRESS=layout.address("metrics") if layout.has_metrics else "",
         XDS_ADDRESS=layout.address("gateway-xds"),
         ADVERTISE_ADDRESS=layout.address("gateway"),
         EDGE_ADDRESS=layout.edge_address,
@@ -202,7 +219,7 @@ def _envoy(layout: MeshLayout) -> ProcessSpec:
         stage=Stage.EDGE,
         ready_url=f"{admin}/ready",
         health_url=f"{admin}/server_info",
-        members_url=f"{admin}/stats?filter=cluster.workers.membership",
+        members_url=f"{admin}/stats?filter=cluster.workers.*membership",
         metrics_url=f"{admin}/stats/prometheus?usedonly",
         needs_file=str(_bootstrap(layout)),
     )
@@ -257,6 +274,7 @@ def _service(
         "METRICS_ADDRESS": metrics_address,
         "INSTANCE": name,
         "NATS_URL": f"nats://{layout.address('nats')}",
+        **({"OTLP_ENDPOINT": f"http://{layout.address('metrics')}"} if layout.has_metrics else {}),
     }
     return ProcessSpec(
         name=name,

@@ -73,6 +73,8 @@ class MeshStatus:
     address: str
     metrics_address: str
     http_address: str = ""
+    console_address: str = ""
+    """Empty where the metrics service is not installed."""
     state: State = State.STARTING
     error: str = ""
     processes: tuple[ProcessStatus, ...] = ()

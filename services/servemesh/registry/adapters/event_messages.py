@@ -36,6 +36,8 @@ def _add_fact(message: pb.Event, event: Event) -> None:
             message.model_version_created.version = event.resource
         case Kind.VERSION_DELETED:
             message.model_version_deleted.version = event.resource
+        case Kind.VERSION_QUARANTINED:
+            message.model_version_quarantined.version = event.resource
         case Kind.ALIAS_MOVED:
             message.alias_moved.alias = event.resource
             message.alias_moved.version = event.version

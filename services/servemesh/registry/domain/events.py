@@ -15,6 +15,7 @@ class Kind(StrEnum):
     MODEL_DELETED = "registry.model.deleted"
     VERSION_CREATED = "registry.version.created"
     VERSION_DELETED = "registry.version.deleted"
+    VERSION_QUARANTINED = "registry.version.quarantined"
     ALIAS_MOVED = "registry.alias.moved"
     ALIAS_DELETED = "registry.alias.deleted"
     DEPLOYMENT_CREATED = "registry.deployment.created"

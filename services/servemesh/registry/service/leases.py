@@ -19,6 +19,7 @@ from servemesh.registry.domain.events import Kind
 from servemesh.registry.domain.fleet import Assignment, Lease, VersionKey, Worker
 from servemesh.registry.domain.limits import Limits, check_room
 from servemesh.registry.domain.models import ModelVersion
+from servemesh.registry.domain.placement import CRASHED
 from servemesh.registry.service import lookup
 from servemesh.registry.service.placing import FLEET_LOCK, Placing
 from servemesh.registry.service.ports import Clock, Store, Transaction
@@ -97,6 +98,9 @@ class Leases:
             await tx.fleet.put_lease(self._renewed(before, worker))
             if joined:
                 await record(tx, Kind.WORKER_JOINED, name, worker.worker_id, self._clock.now())
+            for model_id, version_id in sorted(_given_up(worker) - _given_up(before and before.worker)):
+                version = names.version(model_id, version_id)
+                await record(tx, Kind.VERSION_QUARANTINED, version, model_id, self._clock.now())
             renewal = await self._renewal(tx, worker.worker_id)
         if joined or before is None or before.worker != worker:
             self._changes.notify()
@@ -191,3 +195,8 @@ class Leases:
         for field, is_wrong in faults.items():
             if is_wrong:
                 raise InvalidError(f"{field} is missing or out of range", reason="OUT_OF_RANGE", field=field)
+
+
+def _given_up(worker: Worker | None) -> set[VersionKey]:
+    """Return the Versions that the Worker holds no more because it died of them."""
+    return {slot.key for slot in worker.slots if slot.reason == CRASHED} if worker is not None else set()

@@ -56,7 +56,7 @@ def _ours(done: dict[Labels, Statistics]) -> Iterator[Family]:
     yield metrics.counted(names.WORKER_CALLS, answered | failed)
     yield metrics.distributed(
         names.WORKER_CALL_DURATION,
-        {labels: (list(one.answered_within), one.success.ns / 1e9) for labels, one in done.items()},
+        {labels: one.durations.recorded() for labels, one in done.items()},
     )
     yield metrics.counted(
         names.WORKER_QUEUE_DURATION, {labels: one.queue.ns / 1e9 for labels, one in done.items()}

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from dataclasses import dataclass, field
 
 from servemesh.observe.names import CALL_BUCKETS_S
+from servemesh.observe.recorder import Recorder
 from servemesh.worker.service.execution import Outcome
-
-_BUCKETS_NS = tuple(round(end_s * 1e9) for end_s in CALL_BUCKETS_S)
 
 
 @dataclass(slots=True)
@@ -47,12 +45,8 @@ class Statistics:
     compute_infer: Duration = field(default_factory=Duration)
     compute_output: Duration = field(default_factory=Duration)
     by_rows: dict[int, BatchSizeStatistics] = field(default_factory=dict)
-    answered_within: list[int] = field(default_factory=lambda: [0] * (len(_BUCKETS_NS) + 1))
-    """Answered calls by their time, in the buckets of CALL_BUCKETS_S; the last count is of all slower ones."""
-
-    def answered(self, ns: int) -> None:
-        """Note how long a call took from its arrival to its answer."""
-        self.answered_within[bisect_left(_BUCKETS_NS, ns)] += 1
+    durations: Recorder = field(default_factory=lambda: Recorder(CALL_BUCKETS_S, unit=1e-9))
+    """Of answered calls, from arrival to answer; observes nanoseconds."""
 
     def batch_ran(self, outcome: Outcome, *, rows: int, calls: int, calls_ns: int, now_ms: int) -> None:
         """Count one run. Each of its calls went through each step, so steps count calls."""

@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 from servemesh.errors import InvalidError
 from servemesh.gateway.domain.snapshot.policy import EdgePolicy
 
+OTLP_PORT = 4317
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Address:
@@ -22,10 +24,9 @@ class Address:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collector:
-    """Who takes spans: OTLP over HTTP, as our own processes send it."""
+    """Who takes spans and statistics: OTLP over gRPC, as our own processes send it."""
 
     address: Address
-    url: str  # of the spans
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -55,6 +56,7 @@ class Neighbours:
     gateways: tuple[Address, ...]  # who answers for the mesh and activates
     registries: tuple[Address, ...]
     optimizers: tuple[Address, ...] = ()
+    metrics_services: tuple[Address, ...] = ()
     trace_collector: Collector | None = None
 
 
@@ -71,15 +73,14 @@ class Snapshot:
 
 
 def collector_at(endpoint: str) -> Collector | None:
-    """Return the collector at a base URL, "http://host:4318"; None if the edge cannot send there.
+    """Return the collector at "http://host:4317"; None if the edge cannot send there.
 
     Over https it cannot: it would have to trust authorities that only its own machine knows.
     """
-    base = endpoint.rstrip("/")
-    parts = urlsplit(base)
+    parts = urlsplit(endpoint)
     if parts.scheme != "http" or not parts.hostname:
         return None
-    return Collector(address=Address(host=parts.hostname, port=parts.port or 80), url=f"{base}/v1/traces")
+    return Collector(address=Address(host=parts.hostname, port=parts.port or OTLP_PORT))
 
 
 def parse_address(text: str) -> Address:
