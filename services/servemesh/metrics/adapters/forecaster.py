@@ -1,0 +1,83 @@
+"""Has forecasts made by a child process: bounded in time, ended with whoever asked."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+
+import numpy as np
+
+from servemesh.errors import UnavailableError
+from servemesh.metrics.domain.forecasting import Forecast, Projection
+from servemesh.metrics.service.forecasting import History
+from servemesh.observe import names
+
+_COMMAND = (sys.executable, "-P", "-m", "servemesh.metrics.adapters.forecast_child")
+_ANSWER_BYTES_MAX = 16 * 1024 * 1024
+_START_S = 20.0
+"""What importing the libraries may take, on a busy machine, beside the time for the work."""
+
+_log = logging.getLogger(__name__)
+
+
+class ChildForecaster:
+    """One child at a time; implements Forecaster."""
+
+    def __init__(self, *, time_s: float) -> None:
+        self._time_s = time_s
+        self._turn = asyncio.Lock()
+
+    async def forecast(self, histories: Sequence[History]) -> list[Forecast]:
+        """Return a forecast for each history. UnavailableError if the child fails."""
+        request = {
+            "time_s": self._time_s,
+            "series": [
+                {"values": each.values.tolist(), "steps": each.steps, "seasons": each.seasons}
+                for each in histories
+            ],
+        }
+        async with self._turn:
+            answer = await self._asked(json.dumps(request).encode())
+        return [_forecast(each) for each in answer["forecasts"]]
+
+    async def _asked(self, request: bytes) -> dict[str, list[dict[str, object]]]:
+        child = await asyncio.create_subprocess_exec(
+            *_COMMAND,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            limit=_ANSWER_BYTES_MAX,
+        )
+        try:
+            async with asyncio.timeout(self._time_s + _START_S):
+                answer, _ = await child.communicate(request)
+        except TimeoutError:
+            raise self._failed("timeout") from None
+        finally:
+            with suppress(ProcessLookupError):
+                child.kill()
+            await child.wait()
+        if child.returncode:
+            raise self._failed(f"status {child.returncode}")
+        found: dict[str, list[dict[str, object]]] = json.loads(answer)
+        return found
+
+    def _failed(self, cause: str) -> UnavailableError:
+        _log.warning(names.FORECAST_FAILED, extra={"cause": cause})
+        return UnavailableError("the forecast could not be made in time", reason="FORECAST_FAILED")
+
+
+def _forecast(fields: dict[str, object]) -> Forecast:
+    def array(name: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+        return np.array(fields[name], np.float64)
+
+    return Forecast(
+        method=str(fields["method"]),
+        projection=Projection(expected=array("expected"), low=array("low"), high=array("high")),
+        backtest_error=float(str(fields["backtest_error"])),
+        naive_error=float(str(fields["naive_error"])),
+    )
