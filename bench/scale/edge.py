@@ -16,6 +16,7 @@ from bench.scale import fleet, steering
 from bench.scale.figures import Figure
 from bench.scale.fleet import Size
 from servemesh.gateway.adapters.xds_messages import tables_of
+from servemesh.gateway.adapters.xds_subscriptions import PARTING_S
 from servemesh.gateway.domain.snapshot.cutting import parts_of
 from tests.harness.edge import Edge, running_edge
 from tests.harness.processes import Child, accepts, free_ports
@@ -65,13 +66,15 @@ async def _figures(size: Size, edge: Edge, port: int) -> AsyncIterator[Figure]:
     )
     memory_bytes = envoy.memory_info().rss
     yield Figure(what="Envoy's memory with the whole fleet", value=memory_bytes / 1e6, unit="MB")
-    idle_s = _used_s(envoy)
+    await asyncio.sleep(PARTING_S)  # the one cluster that was there before has left then
+    idle_s, failed = _used_s(envoy), _failed_checks(edge)
     await asyncio.sleep(IDLE_S)
     yield Figure(
         what="health checks of all workers by one Envoy",
         value=(_used_s(envoy) - idle_s) / IDLE_S * 100,
         unit="% of a core",
-        meaning=f"{places * steering.CHECKS_PER_S:,.0f} checks a second, one connection for each place of a worker",
+        meaning=f"{places * steering.CHECKS_PER_S:,.0f} checks a second, one connection for each place of a worker; "
+        f"{_failed_checks(edge) - failed} failed",
     )
     took_s, used_s = await _taken_in(edge, envoy, steering.with_one_change(seen))
     yield Figure(
@@ -108,7 +111,12 @@ async def _healthy(edge: Edge, wanted: int) -> int:
 def _places(edge: Edge) -> int:
     """Count the places of workers that are healthy; the gateway has one in each cluster."""
     lines = edge.envoy.page("/stats?filter=^cluster.workers.*membership_healthy$").splitlines()
-    return sum(int(line.rpartition(":")[2]) for line in lines) - edge.snapshot.cuts[0]
+    return sum(int(line.rpartition(":")[2]) for line in lines) - len(lines)
+
+
+def _failed_checks(edge: Edge) -> int:
+    lines = edge.envoy.page("/stats?filter=^cluster.workers.*health_check.failure$").splitlines()
+    return sum(int(line.rpartition(":")[2]) for line in lines)
 
 
 async def _patiently(ask: Callable[[], Answer], otherwise: Answer) -> Answer:

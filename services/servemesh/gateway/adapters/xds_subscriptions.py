@@ -120,7 +120,8 @@ class Subscriptions:
         elif self._parting_until_s is None or table.version != subscription.sent:
             self._parting_until_s = now + PARTING_S
         subscription.told = {**table.resources, **parting}
-        if (endpoints := self._by_type.get(ENDPOINTS)) is not None:
+        endpoints = self._by_type.get(ENDPOINTS)
+        if endpoints is not None and table.version != subscription.sent:
             endpoints.told, endpoints.is_due = {}, True  # a cluster that is made anew asks for them again
         return subscription.told
 
