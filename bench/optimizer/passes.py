@@ -101,4 +101,5 @@ def read(file: Path) -> Any:
 
 def write(file: Path, found: Any) -> None:
     """Write a JSON file."""
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(found, indent=1, default=list))

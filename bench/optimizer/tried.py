@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from servemesh.optimizer.domain.passes.catalogue import PASSES
+from servemesh.optimizer.domain.recipes import completed
 from servemesh.optimizer.domain.results import PassStep
 
 Steps = tuple[PassStep, ...]
@@ -102,5 +104,12 @@ def words(steps: Steps) -> str:
 
 
 def _words(each: PassStep) -> str:
-    given = ", ".join(f"{name} {value}" for name, value in each.parameters.items())
+    usual = completed(PassStep(pass_id=each.pass_id), PASSES).parameters
+    given = ", ".join(
+        f"{name} {_short(value)}" for name, value in each.parameters.items() if value != usual[name]
+    )
     return f"{each.pass_id} ({given})" if given else each.pass_id
+
+
+def _short(value: Any) -> str:
+    return f"of {len(value)} nodes" if isinstance(value, list | tuple) and len(value) > 1 else str(value)

@@ -96,3 +96,12 @@ def test_markdown_says_the_same():
     assert text.startswith("# optimizations/j1: digits@1")
     assert "1.50 [1.40, 1.60]" in text
     assert "it is slow" in text
+
+
+def test_models_in_the_same_place_share_a_label_and_axes_count_in_round_steps():
+    twice = (a_variant(size_ratio=0.5, speeds=(a_speed(2.0),)),) * 2
+    root = ElementTree.fromstring(picture.drawn(a_report(*twice)))
+    labels = [text.text for text in root.iter("text")]
+    assert "1, 2" in labels
+    assert {"0", "0.2", "0.4", "0.6", "0.8", "1"} <= set(labels)
+    assert {"0.5", "1.5", "2"} <= set(labels)

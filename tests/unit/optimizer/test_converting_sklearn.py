@@ -15,6 +15,7 @@ from sklearn.datasets import load_diabetes, load_digits
 from sklearn.decomposition import PCA
 from sklearn.ensemble import (
     GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
     IsolationForest,
     RandomForestClassifier,
     RandomForestRegressor,
@@ -34,6 +35,7 @@ ROWS, LABELS = DIGITS[:300].astype(np.float32), DIGIT[:300]
 CLASSIFIERS = [
     RandomForestClassifier(8, random_state=0),
     GradientBoostingClassifier(n_estimators=2, max_depth=2, random_state=0),
+    HistGradientBoostingClassifier(max_iter=2, max_depth=2, random_state=0),
     SVC(random_state=0),
     SVC(kernel="linear", random_state=0),
     make_pipeline(StandardScaler(), MLPClassifier((16,), max_iter=20, random_state=0)),

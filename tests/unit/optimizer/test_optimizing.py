@@ -86,6 +86,14 @@ async def test_nothing_is_registered_when_the_job_is_cancelled_before_it_is_deci
     assert not versions.registered
 
 
+async def test_what_is_slower_here_is_taken_for_its_size_alone_and_the_log_says_so(tmp_path: Path):
+    progress = KeptProgress()
+    tools = some_tools(ScriptedChildren({"int8_static": (0.8, 0.3, 0.0)}))
+    result = await Optimizing(tools).run(a_running_job(tmp_path / "j"), a_spec(), progress)
+    assert result.variants[0].accepted
+    assert any("slower than the original on this machine" in line for line in progress.lines)
+
+
 async def test_a_pass_that_does_not_apply_is_left_out_with_a_note_unless_it_is_required(tmp_path: Path):
     children, progress = ScriptedChildren({"prune_structured": (2.0, 0.5, 0.0)}), KeptProgress()
     children.errors = {"prune_trees": NOT_APPLYING, "reduce_svm": NOT_APPLYING}

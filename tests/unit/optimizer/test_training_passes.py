@@ -88,7 +88,9 @@ def test_half_of_the_channels_go_and_recovery_brings_the_accuracy_back(cnn: Path
     context = a_context(rows)
     notes = prune_structured.apply(cnn, target, PruneStructuredParameters(epochs=4), context)
     assert weight_count(onnx.load(target)) < 0.3 * weight_count(onnx.load(cnn))
-    assert accuracy(target, rows, "digit") >= accuracy(cnn, rows, "digit") - 0.04  # five seeds and 20 epochs: bench
+    assert (
+        accuracy(target, rows, "digit") >= accuracy(cnn, rows, "digit") - 0.04
+    )  # five seeds and 20 epochs: bench
     assert signature(target) == signature(cnn)
     assert "64 of 128 units in 4 layers" in notes[0]
     shares = [share for share, _ in context.report.steps]

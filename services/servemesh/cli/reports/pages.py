@@ -12,11 +12,11 @@ _STYLE = """
 :root{color-scheme:light dark;--ink:#1c1e21;--paper:#fff;--dim:#6b7280;--line:#d1d5db;--good:#15803d;--bad:#b45309}
 @media(prefers-color-scheme:dark){:root{--ink:#e5e7eb;--paper:#16181c;--dim:#9ca3af;--line:#374151;--good:#4ade80;
 --bad:#fbbf24}}
-body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:70rem;margin:2rem auto;
+body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:80rem;margin:2rem auto;
 padding:0 1rem}
 h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2rem}.dim,caption{color:var(--dim)}
 .wide{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums;white-space:nowrap}
-th,td{text-align:left;padding:.3rem .7rem;border-bottom:1px solid var(--line)}
+small{color:var(--dim)}th,td{text-align:left;vertical-align:top;padding:.3rem .7rem;border-bottom:1px solid var(--line)}
 svg{max-width:45rem;width:100%;font-size:12px}svg text{fill:var(--ink)}svg .tick{fill:var(--dim)}
 .axis{stroke:var(--dim)}.one{stroke:var(--line);stroke-dasharray:4}circle{stroke:var(--paper)}
 circle.accepted{fill:var(--good)}circle.refused{fill:var(--bad)}circle.original{fill:var(--dim)}
@@ -136,8 +136,18 @@ def _html_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     if not rows:
         return ""
     head = "".join(f"<th>{escape(text)}</th>" for text in headings)
-    body = "".join(f"<tr>{''.join(f'<td>{escape(text)}</td>' for text in row)}</tr>" for row in rows)
+    body = "".join(f"<tr>{''.join(f'<td>{_cell(text)}</td>' for text in row)}</tr>" for row in rows)
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _cell(text: str) -> str:
+    """Return the text of a cell; the interval of a figure stands below it."""
+    figure, bracket, interval = text.partition(" [")
+    return (
+        f"{escape(figure)}<br><small>{escape(bracket.strip() + interval)}</small>"
+        if bracket
+        else escape(text)
+    )
 
 
 def _markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from html import escape
 
 from servemesh.cli.reports.contents import Report, speedup
 from servemesh.client import Variant
 
 _WIDTH, _HEIGHT, _LEFT, _BELOW, _ABOVE = 720, 360, 56, 44, 16
+_STEPS = tuple(digit * 10.0**power for power in range(-2, 7) for digit in (1, 2, 5))
+_TICKS_MAX = 6
+_NEAR = 9.0  # from which on two labels would hide each other
+_NOWHERE = (-math.inf, -math.inf)
 
 
 def drawn(report: Report) -> str:
@@ -34,10 +39,14 @@ def drawn(report: Report) -> str:
         f'<text x="{zero[0] + 6:.1f}" y="{_ABOVE + 10}">O: speed after ÷ before</text>',
         *_ticks(right, top, place),
     ]
+    # What was not measured has no place: far outside, and not drawn.
+    places = [
+        place(each.size_ratio, speedup(each)) if speedup(each) > 0 else _NOWHERE for each in report.models
+    ]
     points = [
-        _point(report, number, each, *place(each.size_ratio, speedup(each)))
-        for number, each in enumerate(report.models)
-        if speedup(each) > 0
+        _point(report, number, each, places[number], name)
+        for number, (each, name) in enumerate(zip(report.models, _names(places), strict=True))
+        if places[number] != _NOWHERE
     ]
     return (
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="Size and speed of each model">'
@@ -48,23 +57,39 @@ def drawn(report: Report) -> str:
 
 def _ticks(right: float, top: float, place: Callable[[float, float], tuple[float, float]]) -> list[str]:
     found = []
-    for part in (0.25, 0.5, 0.75, 1.0):
-        x, y = place(right * part, 0)
-        found.append(
-            f'<text class="tick" x="{x:.1f}" y="{y + 16:.1f}" text-anchor="middle">{right * part:.2g}</text>'
-        )
-        x, y = place(0, top * part)
-        found.append(
-            f'<text class="tick" x="{x - 6:.1f}" y="{y + 4:.1f}" text-anchor="end">{top * part:.2g}</text>'
-        )
+    for value in _round_values(right):
+        x, y = place(value, 0)
+        found.append(f'<text class="tick" x="{x:.1f}" y="{y + 16:.1f}" text-anchor="middle">{value:g}</text>')
+    for value in _round_values(top):
+        x, y = place(0, value)
+        found.append(f'<text class="tick" x="{x - 6:.1f}" y="{y + 4:.1f}" text-anchor="end">{value:g}</text>')
     return found
 
 
-def _point(report: Report, number: int, variant: Variant, x: float, y: float) -> str:
+def _round_values(end: float) -> list[float]:
+    """Return three to six values from 0 on that are easy to read."""
+    step = next(each for each in _STEPS if end / each < _TICKS_MAX)
+    return [round(number * step, 6) for number in range(1 + int(end / step))]
+
+
+def _names(points: Sequence[tuple[float, float]]) -> list[str]:
+    """Return the number of each point; those that lie on one another share the label of the first."""
+    names = [[str(number)] for number in range(len(points))]
+    for number, (x, y) in enumerate(points):
+        for first in range(number):
+            if names[first] and abs(points[first][0] - x) < _NEAR and abs(points[first][1] - y) < _NEAR:
+                names[first] += names[number]
+                names[number] = []
+                break
+    return [", ".join(each) for each in names]
+
+
+def _point(report: Report, number: int, variant: Variant, place: tuple[float, float], label: str) -> str:
+    x, y = place
     kind = "accepted" if variant.accepted else "original" if not variant.steps else "refused"
     kind += " front" if variant.pareto else ""
     name = escape(f"{number}: {report.name(variant)}, C {variant.size_ratio:.2f}, O {speedup(variant):.2f}")
     return (
         f'<g><title>{name}</title><circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="6"/>'
-        f'<text x="{x + 9:.1f}" y="{y - 6:.1f}">{number}</text></g>'
+        f'<text x="{x + 9:.1f}" y="{y - 6:.1f}">{label}</text></g>'
     )

@@ -52,7 +52,9 @@ def summary(variant: VariantReport) -> str:
     """Return size, speed and loss of a variant in one line."""
     loss = f", metric loss {variant.metric_loss.value:.4g}" if variant.metric_loss else ""
     speeds = ", ".join(f"{speed.speedup.value:.3g} x at {speed.batch_size}" for speed in variant.speeds)
-    return f"size x {variant.size_ratio:.3g}; speed {speeds or 'not measured'}{loss}"
+    slower = "; slower than the original on this machine, so never chosen for speed"
+    remark = slower if pareto.is_slower(variant) else ""
+    return f"size x {variant.size_ratio:.3g}; speed {speeds or 'not measured'}{loss}{remark}"
 
 
 def result(

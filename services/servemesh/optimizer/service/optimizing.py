@@ -124,7 +124,7 @@ class Optimizing:
             self._tools.monotonic,
             _part(progress, _MADE, _MEASURED, 0, 1),
         )
-        for note in measured.notes:
+        for note in (*measured.notes, judging.summary(measured.reports[1])):
             progress.log(note)
         return judging.result(measured, judging.judged(spec.gate, measured.reports[1:]), made.libraries)
 

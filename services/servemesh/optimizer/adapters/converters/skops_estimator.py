@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import skl2onnx
 import skops.io
+from skl2onnx.common._container import ModelComponentContainer
 from skl2onnx.common.data_types import FloatTensorType
 
 from servemesh.errors import InvalidError
@@ -86,10 +88,32 @@ def _onnx(estimator: Any, width: int, task: Task) -> Any:
         initial_types=[(task.matrix_name, FloatTensorType([None, width]))],
         target_opset={"": min(task.opset or OPSET_MAX, OPSET_MAX), "ai.onnx.ml": TREES_OPSET},
     )
+    with _flags_as_numbers():
+        try:
+            return convert_(options={id(estimator): {"zipmap": False}})
+        except NameError:  # it has no such option, and gives tensors anyway
+            return convert_()
+
+
+@contextmanager
+def _flags_as_numbers() -> Iterator[None]:
+    """skl2onnx 1.20 writes flags of histogram gradient boosting as booleans, which onnx 1.23 takes no more."""
+    add_node = ModelComponentContainer.add_node
+
+    def with_numbers(self: Any, *arguments: Any, **attributes: Any) -> Any:
+        whole = {
+            name: [int(each) if isinstance(each, (bool, np.bool_)) else each for each in value]
+            if isinstance(value, list)
+            else value
+            for name, value in attributes.items()
+        }
+        return add_node(self, *arguments, **whole)
+
+    ModelComponentContainer.add_node = with_numbers
     try:
-        return convert_(options={id(estimator): {"zipmap": False}})
-    except NameError:  # it has no such option, and gives tensors anyway
-        return convert_()
+        yield
+    finally:
+        ModelComponentContainer.add_node = add_node
 
 
 def _loaded(source: Path) -> Any:
