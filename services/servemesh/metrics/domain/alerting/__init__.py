@@ -1,0 +1,1 @@
+"""Alerts: rules, what they make of measurements, and the states that follow."""

@@ -1,0 +1,1 @@
+"""Reports: what they say, of which window, and how they look."""
