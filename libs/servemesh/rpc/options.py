@@ -6,6 +6,7 @@ from servemesh.rpc.limits import Limits
 
 Options = list[tuple[str, int]]
 
+_IDENTITY, _GZIP = 1 << 0, 1 << 2
 STREAMS_MAX = 20_000  # a burst above it would meet RST_STREAM on a fresh connection
 MESSAGE_MARGIN_BYTES = 2 << 20  # more than the edge lets pass above the bound
 PENDING_MAX = 20_000  # above 1,000, the default, core drops calls at random
@@ -24,7 +25,8 @@ def server_options(limits: Limits) -> Options:
         ("grpc.max_concurrent_streams", STREAMS_MAX),
         ("grpc.server.max_pending_requests", PENDING_MAX),
         ("grpc.server.max_pending_requests_hard_limit", 2 * PENDING_MAX),
-        ("grpc.compression_enabled_algorithms_bitset", 1),  # identity alone: no compressed bombs
+        # Identity alone, unless the protocol needs gzip: no compressed bombs.
+        ("grpc.compression_enabled_algorithms_bitset", _IDENTITY | (_GZIP if limits.takes_gzip else 0)),
         ("grpc.keepalive_time_ms", 10_000),
         ("grpc.keepalive_timeout_ms", 5_000),
         ("grpc.http2.ping_timeout_ms", 5_000),  # this one fires, keepalive_timeout does not

@@ -66,6 +66,20 @@ class Catalog:
         for metric, more in added.items():  # replaced, not changed: a reader may be going through it
             self._by_metric = {**self._by_metric, metric: {**self._by_metric.get(metric, {}), **more}}
 
+    def forget(self, numbers: Iterable[int]) -> tuple[Series, ...]:
+        """Forget series, and return them."""
+        gone = set(numbers)
+        forgotten = tuple(series for series, number in self._numbers.items() if number in gone)
+        for series in forgotten:
+            del self._numbers[series]
+        left = {metric: set(known) - set(forgotten) for metric, known in self._by_metric.items()}
+        self._by_metric = {
+            metric: {series: number for series, number in self._by_metric[metric].items() if series in kept}
+            for metric, kept in left.items()
+            if kept
+        }
+        return forgotten
+
     def of_metric(self, metric: str) -> Mapping[Series, int]:
         """Return the series of one metric."""
         return self._by_metric.get(metric, {})

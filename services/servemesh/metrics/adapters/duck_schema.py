@@ -87,12 +87,15 @@ _PLAIN = (
     "CREATE TABLE IF NOT EXISTS series (id INTEGER, metric VARCHAR, kind VARCHAR, unit VARCHAR, labels VARCHAR)",
     "CREATE TABLE IF NOT EXISTS annotations "
     "(id VARCHAR PRIMARY KEY, time BIGINT, kind VARCHAR, resource VARCHAR, text VARCHAR)",
+    "CREATE TABLE IF NOT EXISTS spans (time BIGINT, trace_id VARCHAR, span_id VARCHAR, parent_id VARCHAR, "
+    "name VARCHAR, labels VARCHAR, duration DOUBLE, failed BOOLEAN, message VARCHAR)",
     # What of a resolution is in the next coarser one: rows of a flush up to `seq` before `time`, all up to `low`.
-    "CREATE TABLE IF NOT EXISTS rolled (resolution INTEGER, seq BIGINT, time BIGINT, low BIGINT)",
+    # What began before `kept` is deleted.
+    "CREATE TABLE IF NOT EXISTS rolled (resolution INTEGER, seq BIGINT, time BIGINT, low BIGINT, kept BIGINT)",
     *(
-        f"INSERT INTO rolled SELECT {int(resolution)}, -1, 0, -1 "
+        f"INSERT INTO rolled SELECT {int(resolution)}, -1, 0, -1, 0 "
         f"WHERE NOT EXISTS (FROM rolled WHERE resolution = {int(resolution)})"
-        for resolution in COARSER
+        for resolution in Resolution
     ),
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -14,14 +15,17 @@ import duckdb
 
 from servemesh.errors import OverloadedError, UnavailableError
 from servemesh.exponential import ExponentialHistogram
-from servemesh.metrics.adapters import duck_reads, duck_schema, duck_writes
+from servemesh.metrics.adapters import duck_reads, duck_retention, duck_schema, duck_spans, duck_writes
 from servemesh.metrics.adapters.duck_catalog import Catalog
 from servemesh.metrics.domain.coverage import Held
 from servemesh.metrics.domain.points import Point, Series
 from servemesh.metrics.domain.queries import Annotation, Answer, MetricInfo, Query, Window
+from servemesh.metrics.domain.retention import Retained, Retention
+from servemesh.metrics.domain.spans import Order, Span
+from servemesh.observe import metrics, names
 
 Result = TypeVar("Result")
-IN_MEMORY = ":memory:"
+TRACE_SPANS_MAX = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +82,23 @@ class DuckStore:
 
     async def roll_up(self, now_ms: int) -> None:
         """Bring what is complete into roll-ups."""
-        await self._write(self._roll_up, now_ms)
+        await self._write(self._roll_up, now_ms, work="roll_up")
+
+    async def retain(self, now_ms: int, retention: Retention) -> Retained:
+        """Delete what is too old or too much; return what the size forced, and the size now."""
+        return await self._write(self._retain, now_ms, retention, work="retain")
+
+    async def forget_series(self) -> tuple[Series, ...]:
+        """Forget the series of which there are no points any more, and return them."""
+        return await self._write(self._forget_series, work="retain")
+
+    async def append_spans(self, spans: Sequence[Span]) -> None:
+        """Store spans."""
+        await self._write(duck_spans.append, self._connection, spans)
+
+    async def trim_spans(self, before_ms: int, count_max: int) -> None:
+        """Delete spans that began earlier, and the oldest of those that are too many."""
+        await self._write(duck_spans.trim, self._connection, before_ms, count_max, work="retain")
 
     async def annotate(self, annotation: Annotation) -> None:
         """Keep it; it survives a crash once this returns. The same id again does nothing."""
@@ -108,6 +128,18 @@ class DuckStore:
         """Return what changed, newest first; `resource` keeps those of it and of what is below it."""
         return await self._read(lambda cursor: duck_reads.noted(cursor, window, resource, count_max))
 
+    async def trace(self, trace_id: str) -> tuple[Span, ...]:
+        """Return the spans of one trace, in order of their begin."""
+        return await self._read(lambda cursor: duck_spans.of_trace(cursor, trace_id, TRACE_SPANS_MAX))
+
+    async def spans(
+        self, window: Window, *, failed: bool = False, order: Order = Order.SLOWEST, count_max: int = 100
+    ) -> tuple[Span, ...]:
+        """Return spans that began in the window; only those that failed if `failed`."""
+        return await self._read(
+            lambda cursor: duck_spans.found(cursor, window, failed=failed, order=order, count_max=count_max)
+        )
+
     def series(self) -> tuple[Series, ...]:
         """Return every series that the store knows."""
         return self._catalog.series()
@@ -118,6 +150,7 @@ class DuckStore:
                 self._connection.execute(statement)
         self._catalog.load(self._connection)
         self._seq = duck_writes.last_seq(self._connection)
+        self._held = duck_retention.held(self._connection)
 
     def _append(self, points: Sequence[Point]) -> None:
         self._seq += 1
@@ -127,11 +160,18 @@ class DuckStore:
         self._seq += 1
         duck_writes.roll_up(self._connection, now_ms, self._seq)
 
-    async def _write(self, function: Callable[..., Result], *given: object) -> Result:
+    def _retain(self, now_ms: int, retention: Retention) -> Retained:
+        trimmed = duck_retention.retain(self._connection, now_ms, retention)
+        self._held = duck_retention.held(self._connection)
+        return Retained(tuple(trimmed), duck_retention.size_bytes(self._connection))
+
+    def _forget_series(self) -> tuple[Series, ...]:
+        return self._catalog.forget(duck_retention.forget_series(self._connection))
+
+    async def _write(self, function: Callable[..., Result], *given: object, work: str = "append") -> Result:
         """Run in the writer's thread. Whoever leaves does not undo what has begun."""
-        return await asyncio.shield(
-            asyncio.get_running_loop().run_in_executor(self._writer, function, *given)
-        )
+        written = asyncio.get_running_loop().run_in_executor(self._writer, _timed, work, function, *given)
+        return await asyncio.shield(written)
 
     async def _read(self, function: Callable[[duckdb.DuckDBPyConnection], Result]) -> Result:
         if self._reads >= self._settings.readers_max + self._settings.reads_waiting_max:
@@ -149,6 +189,20 @@ class DuckStore:
     def _with_cursor(self, function: Callable[[duckdb.DuckDBPyConnection], Result]) -> Result:
         with self._connection.cursor() as cursor:
             return function(cursor)
+
+
+def _timed(work: str, function: Callable[..., Result], *given: object) -> Result:
+    """Do it, take its time, and say in our words what the database says of itself."""
+    begin_s = time.perf_counter()
+    try:
+        return function(*given)
+    except duckdb.FatalException:
+        raise  # it has closed itself: only another start helps
+    except (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.TransactionException) as error:
+        raise UnavailableError("the store cannot do this now", reason="STORE_AWAY") from error
+    finally:
+        spent_s = time.perf_counter() - begin_s
+        metrics.histogram(names.METRICS_STORE_DURATION).labels(work=work).observe(spent_s)
 
 
 def _connected(path: str, settings: StoreSettings) -> duckdb.DuckDBPyConnection:
