@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,10 +16,12 @@ from servemesh.events.nats_bus import NatsBus
 from servemesh.events.ports import Bus
 from servemesh.events.settings import BusSettings
 from servemesh.lifecycle import background
+from servemesh.registry.domain.fleet import SlotState
+from servemesh.registry.domain.placement import CRASHED
 from servemesh.registry.service.duties import SoleDuty
 from servemesh.registry.service.relay import Relay, RelaySettings
 from tests.harness.nats_server import NatsServer
-from tests.harness.registry import MovedClock, RegistryParts, a_worker, parts, registry_at
+from tests.harness.registry import MovedClock, RegistryParts, a_worker, holding, parts, registry_at
 from tests.harness.waiting import eventually
 
 
@@ -74,6 +77,24 @@ async def test_each_change_is_told_once_and_in_order(registry: RegistryParts) ->
     assert [event.revision for event in moves] == [1, 2]
     assert moves[0].resource == "models/iris/aliases/prod"
     assert moves[0].alias_moved.version == "models/iris/versions/1"
+
+
+async def test_a_version_that_a_worker_died_of_is_told_once_by_each_worker_that_gives_it_up(
+    registry: RegistryParts,
+) -> None:
+    await registry.push("iris")
+    await registry.deployments.create("iris")
+    held = holding(a_worker("w1"), ("iris", 1), state=SlotState.FAILED)
+    given_up = replace(held, slots=tuple(replace(slot, reason=CRASHED) for slot in held.slots))
+    for worker in (a_worker("w1"), given_up, given_up):
+        await registry.leases.renew(worker)
+    bus = registry.bus
+    async with heard(bus) as events, background(a_relay(registry, bus).run):
+        await eventually(lambda: len(events) == 5)
+    (told,) = (
+        event for _, event in events.values() if event.WhichOneof("fact") == "model_version_quarantined"
+    )
+    assert told.resource == told.model_version_quarantined.version == "models/iris/versions/1"
 
 
 async def test_a_refused_change_tells_nothing(registry: RegistryParts) -> None:

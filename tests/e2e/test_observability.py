@@ -238,7 +238,9 @@ ALWAYS_THERE = [
     for metric in vars(names).values()
     if isinstance(metric, names.Metric)
     # Envoy names its own for itself; there may be no GPU; the metrics service counts what nobody may have caused yet.
-    and not metric.name.startswith(("envoy.", "servemesh.gpu.", "servemesh.metrics.", "servemesh.process.telemetry."))
+    and not metric.name.startswith(
+        ("envoy.", "servemesh.gpu.", "servemesh.metrics.", "servemesh.process.telemetry.")
+    )
     and metric
     not in (names.REGISTRY_UNPLACED, names.GATEWAY_XDS_REFUSALS, names.WORKER_QUEUE_DURATION, *OF_JOBS)
 ]
@@ -264,7 +266,10 @@ def test_logs_are_objects_with_names_and_tell_no_secret(traced_mesh: DemoMesh):
 
 
 @pytest.mark.timeout(120)
-def test_a_collector_that_never_answers_costs_calls_nothing(tmp_path: Path, digits: Digits):
+def test_a_collector_that_never_answers_costs_calls_nothing(
+    tmp_path: Path, digits: Digits, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("SERVEMESH_LOCAL_WITH_METRICS", "false")  # so that everybody faces it alone
     with (
         running_collector(tmp_path, silent=True) as collector,
         exporting(collector.endpoint),

@@ -1,6 +1,19 @@
 """The Python SDK: `Client` and `AsyncClient` for a mesh's public address, numpy in and numpy out."""
 
 from servemesh.client.aio_client import AsyncClient
+from servemesh.client.analyses import (
+    Anomaly,
+    Capacity,
+    Comparison,
+    Difference,
+    Drift,
+    FeatureDrift,
+    Figures,
+    Forecast,
+    ForecastPoint,
+    ModelCapacity,
+    Overview,
+)
 from servemesh.client.asking import Gate, JobLimits, MeasurementPlan
 from servemesh.client.jobs import (
     AnyJob,
@@ -20,6 +33,7 @@ from servemesh.client.jobs import (
     Step,
     Variant,
 )
+from servemesh.client.readings import Annotation, MetricInfo, Reading, Track
 from servemesh.client.results import (
     Alias,
     AliasMove,
@@ -41,13 +55,23 @@ from servemesh.client.sync_client import Client
 __all__ = [
     "Alias",
     "AliasMove",
+    "Annotation",
+    "Anomaly",
     "AnyJob",
     "AsyncClient",
+    "Capacity",
     "Client",
+    "Comparison",
     "Conversion",
     "Dataset",
     "Deployment",
+    "Difference",
+    "Drift",
     "Evaluation",
+    "FeatureDrift",
+    "Figures",
+    "Forecast",
+    "ForecastPoint",
     "Gate",
     "InferRequest",
     "InferResult",
@@ -57,10 +81,14 @@ __all__ = [
     "LogLine",
     "MeasurementPlan",
     "Measurements",
+    "MetricInfo",
     "Model",
+    "ModelCapacity",
     "Optimization",
+    "Overview",
     "Parity",
     "Pass",
+    "Reading",
     "Recipe",
     "RetryPolicy",
     "Slot",
@@ -70,6 +98,7 @@ __all__ = [
     "Status",
     "Step",
     "Tensor",
+    "Track",
     "Traffic",
     "Variant",
     "Version",

@@ -13,6 +13,7 @@ from typing import Self
 from numpy.typing import ArrayLike
 
 from servemesh.client import deployments, inference, models, results, transfers
+from servemesh.client.aio_metrics import AsyncMetrics
 from servemesh.client.aio_optimizer import AsyncOptimizer
 from servemesh.client.attempts import DEFAULT_ADDRESS, Addresses
 from servemesh.client.awaiting import AwaitingRunner
@@ -37,6 +38,7 @@ class AsyncClient:
         listed = [addresses] if isinstance(addresses, str) else addresses
         self._runner = AwaitingRunner(Addresses(listed), retry or RetryPolicy(), random.random)
         self.optimizer = AsyncOptimizer(self._runner)
+        self.metrics = AsyncMetrics(self._runner)
 
     async def __aenter__(self) -> Self:
         return self

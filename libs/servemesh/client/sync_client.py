@@ -18,6 +18,7 @@ from servemesh.client.blocking import BlockingRunner
 from servemesh.client.inference import Parameter
 from servemesh.client.retries import RetryPolicy
 from servemesh.client.streaming import AHEAD_MAX, InferRequest
+from servemesh.client.sync_metrics import Metrics
 from servemesh.client.sync_optimizer import CALL_S, TRANSFER_S, Optimizer, silent
 from servemesh.client.transfers import Progress
 from servemesh.errors import ServemeshError
@@ -31,7 +32,7 @@ class Client:
     is: InvalidError, MissingError, ConflictError, OverloadedError, UnavailableError, ExpiredError; branch on
     class and `reason`, never on the text. UnavailableError is raised only after retries: full jitter, as the
     server's pushback asks, never past `timeout_s`, which is the time for the whole method in seconds.
-    `optimizer` makes new Versions out of programs and of other Versions.
+    `optimizer` makes new Versions out of programs and of other Versions; `metrics` tells what the mesh did and does.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Client:
         listed = [addresses] if isinstance(addresses, str) else addresses
         self._runner = BlockingRunner(Addresses(listed), retry or RetryPolicy(), random.random)
         self.optimizer = Optimizer(self._runner)
+        self.metrics = Metrics(self._runner)
 
     def __enter__(self) -> Self:
         return self

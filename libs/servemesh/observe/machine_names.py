@@ -69,5 +69,5 @@ ENVOY_OVERFLOWS = _metric(
 ENVOY_CONNECT_FAILURES = _metric("envoy.connect.failures", "Connections to workers that could not be opened.")
 ENVOY_CONNECTIONS = _metric("envoy.connections", "Connections of clients.")
 ENVOY_CONNECTIONS_OPENED = _metric("envoy.connections.opened", "Connections that clients have opened.")
-ENVOY_RECEIVED = _metric("envoy.received", "Received from clients.", unit=BYTES)
-ENVOY_SENT = _metric("envoy.sent", "Sent to clients.", unit=BYTES)
+ENVOY_RECEIVED = _metric("envoy.bytes.received", "Bytes received from clients.")
+ENVOY_SENT = _metric("envoy.bytes.sent", "Bytes sent to clients.")

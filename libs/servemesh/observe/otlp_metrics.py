@@ -96,7 +96,9 @@ class Reading:
         if isinstance(family, DistributionFamily):
             message.exponential_histogram.aggregation_temporality = _CUMULATIVE
             message.exponential_histogram.data_points.extend(
-                self._distribution(metric, labels, one, now_ns) for labels, one in family.recorded.items()
+                self._distribution(metric, labels, one, now_ns)
+                for labels, one in family.recorded.items()
+                if one.count  # most methods are never called
             )
         elif family.type == "counter":
             message.sum.aggregation_temporality = _CUMULATIVE

@@ -27,12 +27,12 @@ def _default_data_dir() -> Path:
 
 def model_names(incomplete: str) -> list[str]:
     """Return the models that a shell may complete a word to; none if the mesh does not answer."""
-    return _known(lambda client: [each.model for each in client.models(timeout_s=_COMPLETION_S)], incomplete)
+    return known(lambda client: [each.model for each in client.models(timeout_s=_COMPLETION_S)], incomplete)
 
 
 def dataset_names(incomplete: str) -> list[str]:
     """Return the datasets that a shell may complete a word to."""
-    return _known(
+    return known(
         lambda client: [each.dataset for each in client.optimizer.datasets(timeout_s=_COMPLETION_S)],
         incomplete,
     )
@@ -40,14 +40,14 @@ def dataset_names(incomplete: str) -> list[str]:
 
 def job_names(incomplete: str) -> list[str]:
     """Return the jobs that a shell may complete a word to."""
-    return _known(
+    return known(
         lambda client: [each.name for each in client.optimizer.list_jobs(timeout_s=_COMPLETION_S)], incomplete
     )
 
 
 def recipe_names(incomplete: str) -> list[str]:
     """Return the recipes that a shell may complete a word to."""
-    return _known(
+    return known(
         lambda client: [
             AUTO,
             *(each.recipe for each in client.optimizer.recipes(timeout_s=_COMPLETION_S)),
@@ -56,7 +56,8 @@ def recipe_names(incomplete: str) -> list[str]:
     )
 
 
-def _known(listed: Callable[[Client], list[str]], incomplete: str) -> list[str]:
+def known(listed: Callable[[Client], list[str]], incomplete: str) -> list[str]:
+    """Return what `listed` finds and begins with `incomplete`; nothing if the mesh does not answer."""
     try:
         with Client(addresses(_default_address()), retry=RetryPolicy(attempts_max=1)) as client:
             return [name for name in listed(client) if name.startswith(incomplete)]

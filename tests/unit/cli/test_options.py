@@ -1,6 +1,7 @@
 """What the options of the command line mean."""
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from servemesh.cli import output
 from servemesh.cli.commands import serving
-from servemesh.cli.commands.top import rates
+from servemesh.cli.commands.top import joined, rates
 from servemesh.cli.options import addresses, pairs, split_target
 from servemesh.client import Statistics, Tensor
 from servemesh.errors import InvalidError
@@ -98,7 +99,17 @@ def test_rates_are_differences_over_time():
         compute_s=0,
     )
     reading = rates([before], [after], 2.0)[0]
-    assert (reading["calls_per_s"], reading["rows_per_run"], reading["ms_per_call"]) == (10, 4, 50)
+    assert (reading.calls_per_s, reading.failures_per_s, reading.rows_per_run) == (10, 1, 4)
+    assert reading.queue_share == 1.0
+
+
+def test_top_joins_what_it_asked_for_by_version_busiest_first():
+    key, other = ("iris", "1"), ("net", "2")
+    names = ("failures", "rows", "runs", "p50_s", "p99_s", "latency_s", "queue_s", "busy_s")
+    figures = {name: {key: 2.0} for name in names}
+    first, second = joined(calls={key: 4.0, other: 5.0}, **figures)
+    assert (first.model, first.failures_per_s, math.isnan(first.p99_ms)) == ("net", 0.0, True)
+    assert (second.model, second.p99_ms, second.rows_per_run, second.queue_share) == ("iris", 2_000, 1, 1)
 
 
 def test_wrong_usage_ends_with_64():

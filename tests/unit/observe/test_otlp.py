@@ -86,6 +86,16 @@ def test_families_of_a_collector_that_has_left_are_sent_once_more():
     assert not sent(reading, [])
 
 
+def test_a_distribution_in_which_nothing_was_observed_does_not_leave():
+    distribution = Distribution(names.RPC_SERVER_DURATION)
+    distribution.labels(method="/a.B/Never")
+    distribution.labels(method="/a.B/Once").observe(0.5)
+    (point,) = sent(a_reading(), distribution.collect())[
+        "servemesh.rpc.server.duration"
+    ].exponential_histogram.data_points
+    assert point.attributes[0].value.string_value == "/a.B/Once"
+
+
 class Post:
     """A collector that answers as it is told."""
 
