@@ -12,6 +12,7 @@ from servemesh.cli.commands import (
     datasets,
     jobs,
     local_mesh,
+    metrics,
     models,
     optimizing,
     report,
@@ -47,6 +48,7 @@ app.add_typer(models.app, name="model")
 app.add_typer(datasets.app, name="dataset")
 app.add_typer(jobs.app, name="job")
 app.add_typer(report.app, name="report")
+app.add_typer(metrics.app, name="metrics")
 app.add_typer(catalogue.pass_app, name="pass")
 app.add_typer(catalogue.recipe_app, name="recipe")
 
