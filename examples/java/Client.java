@@ -22,7 +22,6 @@ import dev.servemesh.api.registry.v1.RegistryServiceGrpc.RegistryServiceBlocking
 import dev.servemesh.api.registry.v1.WatchDeploymentRequest;
 import dev.servemesh.api.registry.v1.WatchDeploymentResponse;
 import io.grpc.Context;
-import io.grpc.Deadline;
 import io.grpc.ManagedChannel;
 import io.grpc.ManagedChannelBuilder;
 import io.grpc.Status;
@@ -139,9 +138,9 @@ public final class Client {
     }
   }
 
-  private Iterator<WatchDeploymentResponse> watch(Deadline deadline) {
+  private Iterator<WatchDeploymentResponse> watch(long timeoutMs) {
     return models
-        .withDeadline(deadline)
+        .withDeadlineAfter(timeoutMs, TimeUnit.MILLISECONDS)
         .watchDeployment(WatchDeploymentRequest.newBuilder().setName("deployments/" + MODEL).build());
   }
 
@@ -152,7 +151,7 @@ public final class Client {
       context.run(
           () -> {
             Deployment found;
-            Iterator<WatchDeploymentResponse> answers = watch(Deadline.after(READY_MS, TimeUnit.MILLISECONDS));
+            Iterator<WatchDeploymentResponse> answers = watch(READY_MS);
             do {
               found = answers.next().getDeployment();
               if (found.getState() == Deployment.State.STATE_FAILED) {
@@ -276,13 +275,10 @@ public final class Client {
 
   /** Watches for longer than the deadline: a watch does not end by itself. */
   private void meetDeadline() {
-    Deadline deadline = Deadline.after(SHORT_MS, TimeUnit.MILLISECONDS);
     try {
-      watch(deadline).forEachRemaining(answer -> {});
+      watch(SHORT_MS).forEachRemaining(answer -> {});
     } catch (StatusRuntimeException error) {
-      // The mesh's clock may be first by a moment, and can only reset the stream then: one's own clock decides.
-      Status.Code code = deadline.isExpired() ? Status.Code.DEADLINE_EXCEEDED : error.getStatus().getCode();
-      System.out.printf("deadline: %s%n", code);
+      System.out.printf("deadline: %s%n", error.getStatus().getCode());
     }
   }
 }

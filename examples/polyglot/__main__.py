@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -15,7 +16,9 @@ from examples.polyglot import page
 from examples.polyglot.languages import LANGUAGES, PYTHON, Language
 from examples.polyglot.running import ExampleError, Outcome, build, difference, output
 from servemesh.client import Client
-from servemesh.errors import ServemeshError
+from servemesh.errors import MissingError, ServemeshError
+
+MODEL = "digits"
 
 _out = Console(highlight=False, soft_wrap=True, markup=False)
 
@@ -68,9 +71,9 @@ def _run(outcomes: dict[str, Outcome]) -> list[str]:
     with (
         tempfile.TemporaryDirectory(prefix="servemesh-examples-") as folder,
         DemoMesh(Path(folder), workers=1) as mesh,
+        Client(mesh.address) as client,
     ):
-        with Client(mesh.address) as client:
-            client.push("digits", models.trained_digits().model)
+        client.push(MODEL, models.trained_digits().model)
         for name, outcome in outcomes.items():
             if outcome.skipped or outcome.refused:
                 continue
@@ -78,11 +81,18 @@ def _run(outcomes: dict[str, Outcome]) -> list[str]:
                 lines = output(outcome.language, mesh.address)
             except ExampleError as error:
                 outcomes[name] = Outcome(language=outcome.language, refused=f"failed: {error}")
+                _undeploy(client)
                 continue
             first = lines if first is None else first
             refused = difference(first, lines, name)
             outcomes[name] = Outcome(language=outcome.language, versions=outcome.versions, refused=refused)
     return first or []
+
+
+def _undeploy(client: Client) -> None:
+    """Clear up after an example that failed, so that the next one finds what the first one found."""
+    with contextlib.suppress(MissingError):
+        client.undeploy(MODEL)
 
 
 def _told(outcomes: list[Outcome], lines: list[str]) -> int:
