@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from pathlib import Path
 
 import grpc
 import pytest
 from google.rpc import error_details_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
 from servemesh.gateway.domain.snapshot.policy import CallLimits, EdgePolicy
@@ -96,3 +98,19 @@ async def test_a_deadline_is_cut_to_the_longest_allowed(tmp_path: Path) -> None:
         async with asyncio.timeout(5):
             error = await failure(edge, id="wait", timeout_s=60)
         assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+async def test_watches_whose_deadline_passes_all_end_with_that_status(tmp_path: Path) -> None:
+    async with running_edge(tmp_path) as edge:
+        watch = health_pb2_grpc.HealthStub(edge.channel).Watch
+        codes: Counter[grpc.StatusCode] = Counter()
+
+        async def watched() -> None:
+            call = watch(health_pb2.HealthCheckRequest(), timeout=0.5)
+            assert (await call.read()).status == health_pb2.HealthCheckResponse.SERVING
+            codes[await call.code()] += 1
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(50):
+                group.create_task(watched())
+    assert codes == {grpc.StatusCode.DEADLINE_EXCEEDED: 50}

@@ -87,9 +87,10 @@ def _route_to_service(prefix: str, cluster: str, policy: EdgePolicy) -> route_co
         cluster=cluster,
         timeout=xds.seconds(0),
         idle_timeout=xds.seconds(0),  # a watch may be silent for hours; pings find the dead
-        # Streams end when they end; a deadline that the caller set counts as it is.
+        # Streams end when they end. A deadline is the service's to keep: where an answer has begun, Envoy could only
+        # reset the stream, and a caller whose clock is a moment later would take that for INTERNAL.
         max_stream_duration=route_components_pb2.RouteAction.MaxStreamDuration(
-            max_stream_duration=xds.seconds(0), grpc_timeout_header_max=xds.seconds(0)
+            max_stream_duration=xds.seconds(0)
         ),
         # Only what no service has seen yet may be sent again unasked.
         retry_policy=_retry_policy(policy.retries, on=("connect-failure", "refused-stream")),
