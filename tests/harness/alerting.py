@@ -10,7 +10,7 @@ from pathlib import Path
 
 from servemesh.changes import Changes
 from servemesh.errors import UnavailableError
-from servemesh.metrics.adapters.duck_store import IN_MEMORY, DuckStore
+from servemesh.metrics.adapters.duck_store import DuckStore
 from servemesh.metrics.adapters.duck_store import StoreSettings as DuckSettings
 from servemesh.metrics.adapters.sql_store import SqlStore
 from servemesh.metrics.domain.alerting.alerts import Alert, State
@@ -144,6 +144,6 @@ async def alerting_in(folder: Path, *, answers_max: int = 1_000, **changes: obje
     url = f"sqlite:///{folder / 'state.db'}"
     async with (
         SqlStore.opened(StoreSettings(url=url)) as store,
-        DuckStore.opened(IN_MEMORY, DuckSettings(values_max=answers_max)) as readings,
+        DuckStore.opened(":memory:", DuckSettings(values_max=answers_max)) as readings,
     ):
         yield Service(store=store, readings=readings, rules=rules(**changes))

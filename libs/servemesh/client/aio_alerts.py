@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from servemesh.client import alerting, alerts
+from servemesh.client import alerting
 from servemesh.client.alerting import OnAlert
+from servemesh.client.alerts import Alert, AlertRule, Report, Silence
 from servemesh.client.awaiting import AwaitingRunner
 from servemesh.client.sync_alerts import CALL_S, REPORT_S, WATCH_S
 
@@ -18,11 +19,11 @@ class AsyncAlerts:
 
     _runner: AwaitingRunner
 
-    async def alert_rules(self, *, timeout_s: float = CALL_S) -> list[alerts.AlertRule]:
+    async def alert_rules(self, *, timeout_s: float = CALL_S) -> list[AlertRule]:
         """As `Alerts.alert_rules`."""
         return await self._runner.run(alerting.rules(), timeout_s)
 
-    async def alerts(self, *, with_resolved: bool = False, timeout_s: float = CALL_S) -> list[alerts.Alert]:
+    async def alerts(self, *, with_resolved: bool = False, timeout_s: float = CALL_S) -> list[Alert]:
         """As `Alerts.alerts`."""
         return await self._runner.run(alerting.list_alerts(with_resolved=with_resolved), timeout_s)
 
@@ -30,7 +31,7 @@ class AsyncAlerts:
         """As `Alerts.watch_alerts`."""
         await self._runner.run(alerting.watch(on_change, watch_s, time.monotonic), watch_s)
 
-    async def silences(self, *, timeout_s: float = CALL_S) -> list[alerts.Silence]:
+    async def silences(self, *, timeout_s: float = CALL_S) -> list[Silence]:
         """As `Alerts.silences`."""
         return await self._runner.run(alerting.silences(), timeout_s)
 
@@ -41,7 +42,7 @@ class AsyncAlerts:
         comment: str = "",
         *,
         timeout_s: float = CALL_S,
-    ) -> alerts.Silence:
+    ) -> Silence:
         """As `Alerts.silence`."""
         return await self._runner.run(alerting.silence(filters, end_time, comment), timeout_s)
 
@@ -49,7 +50,7 @@ class AsyncAlerts:
         """As `Alerts.end_silence`."""
         await self._runner.run(alerting.end_silence(name), timeout_s)
 
-    async def reports(self, *, timeout_s: float = CALL_S) -> list[alerts.Report]:
+    async def reports(self, *, timeout_s: float = CALL_S) -> list[Report]:
         """As `Alerts.reports`."""
         return await self._runner.run(alerting.list_reports(), timeout_s)
 
@@ -60,7 +61,7 @@ class AsyncAlerts:
         *,
         model: str = "",
         timeout_s: float = REPORT_S,
-    ) -> alerts.Report:
+    ) -> Report:
         """As `Alerts.create_report`."""
         return await self._runner.run(alerting.create_report(model, start_time, end_time), timeout_s)
 

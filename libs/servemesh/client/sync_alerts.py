@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from servemesh.client import alerting, alerts
+from servemesh.client import alerting
 from servemesh.client.alerting import OnAlert
+from servemesh.client.alerts import Alert, AlertRule, Report, Silence
 from servemesh.client.blocking import BlockingRunner
 
 CALL_S = 30.0
@@ -21,11 +22,11 @@ class Alerts:
 
     _runner: BlockingRunner
 
-    def alert_rules(self, *, timeout_s: float = CALL_S) -> list[alerts.AlertRule]:
+    def alert_rules(self, *, timeout_s: float = CALL_S) -> list[AlertRule]:
         """Return the rules that alerts are made by, in the order of their files."""
         return self._runner.run(alerting.rules(), timeout_s)
 
-    def alerts(self, *, with_resolved: bool = False, timeout_s: float = CALL_S) -> list[alerts.Alert]:
+    def alerts(self, *, with_resolved: bool = False, timeout_s: float = CALL_S) -> list[Alert]:
         """Return the alerts that are pending or firing, newest first, and those that were resolved if asked for."""
         return self._runner.run(alerting.list_alerts(with_resolved=with_resolved), timeout_s)
 
@@ -36,7 +37,7 @@ class Alerts:
         """
         self._runner.run(alerting.watch(on_change, watch_s, time.monotonic), watch_s)
 
-    def silences(self, *, timeout_s: float = CALL_S) -> list[alerts.Silence]:
+    def silences(self, *, timeout_s: float = CALL_S) -> list[Silence]:
         """Return the silences that have not ended, the soonest to end first."""
         return self._runner.run(alerting.silences(), timeout_s)
 
@@ -47,7 +48,7 @@ class Alerts:
         comment: str = "",
         *,
         timeout_s: float = CALL_S,
-    ) -> alerts.Silence:
+    ) -> Silence:
         """Keep alerts from being delivered until `end_time`: those that have, for each label, one of its values.
 
         `rule` and `severity` are labels too. InvalidError: it is malformed, or ends in the past or after a year.
@@ -58,7 +59,7 @@ class Alerts:
         """End a silence now. MissingError: there is none of that name, or it has ended."""
         self._runner.run(alerting.end_silence(name), timeout_s)
 
-    def reports(self, *, timeout_s: float = CALL_S) -> list[alerts.Report]:
+    def reports(self, *, timeout_s: float = CALL_S) -> list[Report]:
         """Return the reports, newest first."""
         return self._runner.run(alerting.list_reports(), timeout_s)
 
@@ -69,7 +70,7 @@ class Alerts:
         *,
         model: str = "",
         timeout_s: float = REPORT_S,
-    ) -> alerts.Report:
+    ) -> Report:
         """Have a report written, of the mesh or of a model, until now or `end_time`, and return it.
 
         The same window and subject give the same report.

@@ -28,6 +28,7 @@ h3{{font-size:1rem;margin:1.2rem 0 .2rem}}
 .wide{{overflow-x:auto}}
 table{{border-collapse:collapse;font-variant-numeric:tabular-nums;white-space:nowrap}}
 th,td{{text-align:left;vertical-align:top;padding:.3rem .7rem;border-bottom:1px solid var(--line)}}
+th{{white-space:normal;vertical-align:bottom}}
 th:first-child,td:first-child{{padding-left:0}}
 td.text{{white-space:normal;min-width:14rem}}td.number,th.number{{text-align:right}}
 .tiles{{display:grid;grid-template-columns:repeat(auto-fill,minmax(9.5rem,1fr));gap:.6rem;margin:1rem 0}}

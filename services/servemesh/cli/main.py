@@ -8,10 +8,12 @@ import typer
 
 from servemesh.cli import output
 from servemesh.cli.commands import (
+    alerts,
     catalogue,
     datasets,
     jobs,
     local_mesh,
+    mesh_reports,
     metrics,
     models,
     optimizing,
@@ -48,6 +50,12 @@ app.add_typer(models.app, name="model")
 app.add_typer(datasets.app, name="dataset")
 app.add_typer(jobs.app, name="job")
 app.add_typer(report.app, name="report")
+report.app.command("mesh")(mesh_reports.mesh)
+report.app.command("model")(mesh_reports.model)
+report.app.command("ls")(mesh_reports.ls)
+report.app.command("get")(mesh_reports.get)
+app.add_typer(alerts.alert_app, name="alert")
+app.add_typer(alerts.silence_app, name="silence")
 app.add_typer(metrics.app, name="metrics")
 app.add_typer(catalogue.pass_app, name="pass")
 app.add_typer(catalogue.recipe_app, name="recipe")

@@ -149,6 +149,14 @@ def pairs(items: list[str], option: str) -> dict[str, str]:
     return found
 
 
+def long_span_s(text: str, option: str) -> float:
+    """Return the seconds in 90s, 5m, 24h or 7d."""
+    days = text.strip()
+    if days.endswith("d"):
+        return 24 * duration_s(f"{days[:-1]}h", option)
+    return duration_s(text, option)
+
+
 def duration_s(text: str | None, option: str) -> float:
     """Return the seconds in 90s, 5m or 1h; 0 if nothing is given."""
     if text is None:

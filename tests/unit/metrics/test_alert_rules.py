@@ -78,7 +78,7 @@ def test_every_runbook_belongs_to_a_rule():
         ({"text": "$payload"}, "text"),
         ({"text": "costs 5 $"}, "text"),
         ({"runbook": "../../etc/passwd"}, "runbook"),
-        ({"rule": "Hot!"}, "rule"),
+        ({"rule": "Hot!"}, "rules[0].rule"),
         ({"summary": ""}, "summary"),
         ({"signal": {"metric": "x y", "measure": "rate", "window": "1m"}}, "signal.metric"),
         ({"signal": {"metric": "x", "measure": "guess", "window": "1m"}}, "signal.measure"),

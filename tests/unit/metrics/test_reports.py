@@ -6,7 +6,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,85 +16,30 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from servemesh.blobs.memory import MemoryStore
-from servemesh.errors import ConflictError, DamagedError, InvalidError, MissingError, UnavailableError
-from servemesh.metrics.adapters.duck_store import IN_MEMORY, DuckStore
+from servemesh.errors import DamagedError, InvalidError, MissingError, UnavailableError
+from servemesh.metrics.adapters.duck_store import DuckStore
 from servemesh.metrics.adapters.report_renderer import ChromiumRenderer, found
 from servemesh.metrics.adapters.sql_store import SqlStore
-from servemesh.metrics.domain.figures import Figures
 from servemesh.metrics.domain.points import Point, Series
 from servemesh.metrics.domain.queries import Annotation, Kind, Window
 from servemesh.metrics.domain.reporting import causes, pages, tables
-from servemesh.metrics.domain.reporting.contents import Outlook, step_s
+from servemesh.metrics.domain.reporting.contents import step_s
 from servemesh.metrics.domain.reporting.reports import (
     BLOBS,
     Order,
-    Report,
     ReportFormat,
     ReportKind,
     blob_key,
 )
-from servemesh.metrics.service.report_gathering import Gathering
-from servemesh.metrics.service.reports import Reports, ReportSettings
-from servemesh.paging import page_request
 from servemesh.sql.engines import StoreSettings
-from tests.harness.registry import MovedClock
 from tests.harness.reported import BEGIN_S, DAY, a_day, figures_of
-
-
-class Analysis:
-    """Satisfies report_gathering.Analysis with figures that the test can know."""
-
-    async def figures(self, window: Window) -> tuple[Figures, Sequence[Figures], Sequence[Figures]]:
-        """One model, one worker."""
-        return figures_of(""), [figures_of("models/digits")], [figures_of("workers/worker-1")]
-
-    async def outlook(self, model: str, horizon_s: float) -> Outlook:
-        """Too little is known."""
-        raise ConflictError("there is too little history")
-
-
-class NoRenderer:
-    """Satisfies reports.Renderer where there is none."""
-
-    async def pdf(self, page: Path) -> Path | None:
-        """There is none."""
-        return None
-
-
-class Desk:
-    """Reports on real stores, with a clock that the test moves."""
-
-    def __init__(self, store: SqlStore, readings: DuckStore) -> None:
-        self.store = store
-        self.readings = readings
-        self.blobs = MemoryStore(chunk_bytes=100_000)
-        self.clock = MovedClock()
-        self.clock.jump(BEGIN_S + 86_400 + 3_600 - self.clock.now().timestamp())
-
-    @property
-    def reports(self) -> Reports:
-        """Anew each time, as after a restart."""
-        gathering = Gathering(self.readings, Analysis(), self.store, self.clock)
-        return Reports(self.store, self.blobs, gathering, NoRenderer(), self.clock, ReportSettings())
-
-    async def measure(self) -> None:
-        """Take one measurement, in the morning of the day."""
-        busy = Series.of("servemesh.host.cpu.busy", Kind.GAUGE, host="node-1")
-        await self.readings.append([Point(busy, round((BEGIN_S + 28_800) * 1000), 0.5)])
-
-    async def listed(self) -> list[str]:
-        page = await self.reports.list(page_request("test", 10, ""))
-        return [report.report_id for report in page.items]
-
-    async def downloaded(self, report: Report, format: ReportFormat) -> bytes:
-        return b"".join([chunk async for chunk in self.reports.download(report.report_id, format)])
+from tests.harness.reports_desk import Desk
 
 
 @asynccontextmanager
 async def opened(folder: Path) -> AsyncIterator[Desk]:
     url = f"sqlite:///{folder / 'state.db'}"
-    async with SqlStore.opened(StoreSettings(url=url)) as store, DuckStore.opened(IN_MEMORY) as readings:
+    async with SqlStore.opened(StoreSettings(url=url)) as store, DuckStore.opened(":memory:") as readings:
         yield Desk(store, readings)
 
 

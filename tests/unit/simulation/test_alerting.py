@@ -10,7 +10,7 @@ from servemesh.metrics.domain.alerting.silences import Silence
 from tests.harness.simulated_alerts import World, a_rule
 from tests.harness.simulation import History, explore
 
-HISTORIES = 400
+HISTORIES = 120
 LOOKS = 120
 
 

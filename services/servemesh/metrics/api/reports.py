@@ -80,7 +80,7 @@ def _to_order(wish: pb.Report, now_s: float) -> Order:
     return Order(kind=ReportKind.DEMANDED, window=window, model=model_id)
 
 
-def _format(format: int) -> ReportFormat:
+def _format(format: Any) -> ReportFormat:
     if format not in _FORMATS:
         raise InvalidError(
             f"format is {format}, expected HTML, CSV or PDF",

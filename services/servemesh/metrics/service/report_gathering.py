@@ -60,7 +60,8 @@ class Gathering:
             query = Query(
                 metric=metric, measure=Measure.MAX, window=window, step_s=window.end_s - window.begin_s
             )
-            if (await self._readings.query(query)).tracks:
+            answer = await self._readings.query(query)
+            if any(np.isfinite(track.values).any() for track in answer.tracks):
                 return True
         return False
 
@@ -87,17 +88,16 @@ class Gathering:
         )
 
     async def _courses(self, order: Order) -> Mapping[str, Course]:
-        def rate(name: str, by: str, measure: Measure = Measure.RATE, **more: object) -> Query:
-            return _query(order, name, by, measure, **more)
-
-        calls = await self._course(rate(_CALLS, "model"))
-        failed = await self._course(rate(_CALLS, "model", filters=_FAILED))
+        calls = await self._course(_query(order, _CALLS, "model", Measure.RATE))
+        failed = await self._course(_query(order, _CALLS, "model", Measure.RATE, filters=_FAILED))
         found = {
             "rate": calls,
             "errors": _shared(failed, calls, missing=0.0),
-            "p50": await self._course(rate(_DURATION, "model", Measure.QUANTILE, quantile=0.5)),
-            "p99": await self._course(rate(_DURATION, "model", Measure.QUANTILE, quantile=0.99)),
-            "rows": await self._course(rate(telemetry.WORKER_BATCH_ROWS.name, "model", Measure.SUM_RATE)),
+            "p50": await self._course(_query(order, _DURATION, "model", Measure.QUANTILE, quantile=0.5)),
+            "p99": await self._course(_query(order, _DURATION, "model", Measure.QUANTILE, quantile=0.99)),
+            "rows": await self._course(
+                _query(order, telemetry.WORKER_BATCH_ROWS.name, "model", Measure.SUM_RATE)
+            ),
         }
         if not order.model:
             found |= await self._machines(order)

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import logging
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -125,7 +125,7 @@ class Reports:
         cut = page.page(rows, lambda row: str(row[0]))
         return Page(items=tuple(report for _, report in cut.items), next_page_token=cut.next_page_token)
 
-    async def download(self, report_id: str, format: ReportFormat) -> AsyncIterator[bytes]:
+    async def download(self, report_id: str, format: ReportFormat) -> AsyncGenerator[bytes]:
         """Yield the bytes of a file. MissingError if there is none; DamagedError if they are not what was stored."""
         async with self._store.reading() as tx:
             report = await tx.reports.find(report_id)
@@ -190,9 +190,9 @@ class Reports:
         before_s = self._clock.now().timestamp() - self._settings.retention_s
         async with self._store.reading() as tx:
             old = await tx.reports.list_old(before_s=before_s, limit=SWEEP_MAX)
-        for report in old:
+        for each in old:
             async with self._store.writing() as tx:
-                await tx.reports.delete(report.report_id)
+                await tx.reports.delete(each.report_id)
         count = 0
         async for blob in self._blobs.list_blobs(BLOBS):
             report_id, _, name = blob.key.removeprefix(BLOBS).partition("/")

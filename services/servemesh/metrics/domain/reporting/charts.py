@@ -15,14 +15,14 @@ MARKS_MAX = 12
 OUTLOOKS_MAX = 8
 _SHOWN = (
     ("rate", "Calls per second, by model", tables.number, 0.0),
-    ("errors", "Share of calls that failed, by model", tables.percent, 0.01),
+    ("errors", "Share of calls that failed, by model", tables.share, 0.01),
     ("p99", "p99 of the time to answer, by model", tables.span, 0.0),
     ("p50", "Median of the time to answer, by model", tables.span, 0.0),
-    ("busy", "Share of the time in which models ran, by worker", tables.percent, 1.0),
-    ("cpu", "Processors busy, by machine", tables.percent, 1.0),
-    ("memory", "Memory used, by machine", tables.percent, 1.0),
-    ("disk", "Disk used, by machine", tables.percent, 1.0),
-    ("gpu", "GPU busy, by machine", tables.percent, 1.0),
+    ("busy", "Share of the time in which models ran, by worker", tables.share, 1.0),
+    ("cpu", "Processors busy, by machine", tables.share, 1.0),
+    ("memory", "Memory used, by machine", tables.share, 1.0),
+    ("disk", "Disk used, by machine", tables.share, 1.0),
+    ("gpu", "GPU busy, by machine", tables.share, 1.0),
 )
 _MARKED = ("deployment.", "alias.", "worker.left", "worker.lost", "model.quarantined")
 

@@ -108,6 +108,11 @@ def percent(value: float, *, digits: int = 1) -> str:
     return f"{text} %"
 
 
+def share(value: float) -> str:
+    """Return a share in per cent, no longer than it must be."""
+    return f"{100 * value:.3g} %"
+
+
 def span(value_s: float) -> str:
     """Return a span in the unit that fits."""
     if math.isnan(value_s):
