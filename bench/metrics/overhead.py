@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -102,7 +103,9 @@ def main() -> None:
             order = (False, True) if number % 2 == 0 else (True, False)
             for is_on in order:
                 place = folder / f"{number}-{is_on}"
-                (on if is_on else off).append(measured(is_on, request, place, arguments.seconds))
+                done = measured(is_on, request, place, arguments.seconds)
+                (on if is_on else off).append(done)
+                print(f"{'with' if is_on else 'without':<8}{done}", file=sys.stderr, flush=True)
     print(f"{'tiny MLP, one worker':<34}{'without':>10} {'with':>10} {'':<8}{'worse':>7}")
     rows: list[tuple[str, str, str, bool]] = [
         ("worker", "calls_per_s", f"worker, {IN_FLIGHT} in flight", True),

@@ -221,7 +221,7 @@ def test_the_page_of_the_mesh_keeps_every_rule_and_has_everything(traced_mesh: D
     assert count.value >= 3
     processes = {name: {s.labels["process"] for s in family.samples} for name, family in found.items()}
     everybody = {"nats", "weed", "registry", "metrics", "optimizer", "gateway", "rest", "envoy"}
-    everybody |= {"worker-1", "local"}
+    everybody |= {"console", "worker-1", "local"}
     assert processes["servemesh_local_process_memory_bytes"] == everybody
     assert processes["servemesh_local_process_cpu_seconds"] == everybody
     assert {"registry", "gateway", "worker-1"} <= processes["servemesh_process_loop_lag_seconds"]

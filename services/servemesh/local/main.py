@@ -131,7 +131,8 @@ def _laid_out(settings: Settings, data_dir: DataDir, block: int) -> MeshLayout:
         raise _taken(settings.port, "gRPC", "--port")
     if settings.http_port and not tcp_ports.is_free(settings.http_port):
         raise _taken(settings.http_port, "HTTP", "--http-port")
-    if settings.console_port and not tcp_ports.is_free(settings.console_port):
+    has_metrics = settings.with_metrics and all(map(importlib.util.find_spec, _METRICS_NEEDS))
+    if has_metrics and settings.console_port and not tcp_ports.is_free(settings.console_port):
         raise _taken(settings.console_port, "console", "--console-port")
     names = port_names(settings.workers)
     public = (("edge", settings.port), ("http", settings.http_port), ("console", settings.console_port))
@@ -145,8 +146,7 @@ def _laid_out(settings: Settings, data_dir: DataDir, block: int) -> MeshLayout:
         workers=settings.workers,
         cpus=os.cpu_count() or 1,
         has_optimizer=all(importlib.util.find_spec(module) for module in _OPTIMIZER_NEEDS),
-        has_metrics=settings.with_metrics
-        and all(importlib.util.find_spec(module) for module in _METRICS_NEEDS),
+        has_metrics=has_metrics,
         edge_address=f"{_HOST}:{settings.port or chosen['edge']}",
         http_address=f"{_HOST}:{settings.http_port or chosen['http']}",
         console_address=f"{_HOST}:{settings.console_port or chosen['console']}",

@@ -39,6 +39,7 @@ def test_there_are_as_many_workers_as_asked_for():
         "gateway",
         "envoy",
         "rest",
+        "console",
         "worker-1",
         "worker-2",
         "worker-3",
@@ -61,7 +62,6 @@ def test_every_process_of_ours_sends_its_telemetry_to_the_metrics_service():
     }
     assert sent_to == {f"http://{metrics.address}"}
     assert all(any(key.endswith("_OTLP_ENDPOINT") for key in spec.environment) for spec in ours)
-    assert metrics.environment["SERVEMESH_METRICS_CONSOLE_ADDRESS"] == "127.0.0.1:8080"
     assert metrics.stage > Stage.EDGE, "it must outlive those who send to it"
 
 
@@ -126,3 +126,10 @@ def test_the_rest_front_asks_the_public_address_and_serves_the_public_http_port(
     rest = next(spec for spec in a_plan().processes if spec.name == "rest")
     assert rest.address == rest.environment["SERVEMESH_GATEWAY_HTTP_ADDRESS"] == "127.0.0.1:8000"
     assert rest.environment["SERVEMESH_GATEWAY_HTTP_EDGE_ADDRESS"] == "127.0.0.1:8001"
+
+
+def test_the_console_asks_the_public_address_and_is_not_there_without_metrics():
+    (console,) = (spec for spec in a_plan().processes if spec.name == "console")
+    assert console.address == "127.0.0.1:8080"
+    assert console.environment["SERVEMESH_CONSOLE_EDGE_ADDRESS"] == "127.0.0.1:8001"
+    assert "console" not in [spec.name for spec in a_plan(has_metrics=False).processes]

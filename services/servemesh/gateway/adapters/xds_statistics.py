@@ -77,6 +77,9 @@ def statistics_sink(instance: str) -> stats_pb2.StatsSink:
                 typed_config=xds.packed(detector),
             )
         ],
+        # Envoy does not say since when its sums count, and tells of one only once it is over 0: of cumulative ones
+        # the first part could not be told from old news.
+        report_counters_as_deltas=True,
         # The names of clusters, which are many in a large mesh, would be attributes: without them they are added up.
         emit_tags_as_attributes=xds.flag(False),
         use_tag_extracted_name=xds.flag(False),

@@ -1,0 +1,1 @@
+"""Measures the metrics service: `make bench-metrics`."""
