@@ -113,6 +113,9 @@ compose-down: ## Stop it; VOLUMES=1 also removes what it keeps
 compose-test: setup ## Build that mesh on ports of its own, use it, break it, and write docs/compose.md
 	$(BIN)/python -m tests.compose --report
 
+bad-day: setup ## Live through a bad day in a minute: alerts, report and forecast must tell it rightly
+	$(BIN)/python -m bench.metrics.bad_day --keep .cache/bad-day
+
 clean: ## Remove everything that make has built
 	rm -rf $(VENV) gen .cache dist examples/node/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find bench chaos examples libs services tests -name __pycache__ -prune -exec rm -rf {} +
