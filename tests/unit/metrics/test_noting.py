@@ -45,6 +45,20 @@ def test_a_fact_says_what_happened_to_what(kind: str):
     assert "some/" in note.text
 
 
+def test_a_worker_that_fell_silent_is_lost_and_one_that_said_goodbye_left():
+    event = an_event("worker_left")
+    event.worker_left.lease_expired = True
+    note = annotation_of(event.SerializeToString())
+    assert note is not None
+    assert note.kind == "worker.lost"
+
+
+def test_what_this_service_told_itself_is_not_noted_again():
+    event = an_event("alert_fired")
+    event.source = "metrics"
+    assert annotation_of(event.SerializeToString()) is None
+
+
 def test_what_is_not_understood_leaves_no_note():
     assert annotation_of(b"\xff\xff") is None
     assert annotation_of(pb.Event(event_id="e1").SerializeToString()) is None

@@ -14,6 +14,8 @@ from servemesh.events.ports import Consumer, Delivery
 from servemesh.metrics.domain.queries import Annotation
 
 DURABLE = "metrics_notes"
+OWN_SOURCE = "metrics"
+LOST = "worker.lost"  # it did not say goodbye
 TEXTS: dict[str, Callable[[Any], str]] = {
     "model_created": lambda fact: f"{fact.model} was created.",
     "model_updated": lambda fact: f"Description or labels of {fact.model} changed.",
@@ -72,18 +74,21 @@ class EventFacts:
 
 
 def annotation_of(data: bytes) -> Annotation | None:
-    """Return what is kept of a fact; None if it is malformed or of a newer kind than is known here."""
+    """Return what is kept of a fact; None if it is malformed or of a newer kind than is known here.
+
+    Alerts come from this service itself, which notes them with more words when they change; they are not noted twice.
+    """
     try:
         event = pb.Event.FromString(data)
     except DecodeError:
         return None
     kind = event.WhichOneof("fact")
-    if kind not in TEXTS or not event.event_id:
+    if kind not in TEXTS or not event.event_id or event.source == OWN_SOURCE:
         return None
     return Annotation(
         annotation_id=event.event_id,
         time_s=event.occur_time.ToNanoseconds() / 1e9,
-        kind=_dotted(kind),
+        kind=LOST if kind == "worker_left" and event.worker_left.lease_expired else _dotted(kind),
         resource=event.resource,
         text=TEXTS[kind](getattr(event, kind)),
     )
