@@ -7,12 +7,12 @@ room; a Version moves to a better place only by being READY there first.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
 from servemesh.registry.domain.fleet import SlotState, VersionKey, Worker, WorkerState
-from servemesh.registry.domain.rendezvous import favourites, liked, likes
+from servemesh.registry.domain.rendezvous import Fleet, favourites, fleet_of, liked, likes
 
 OVERHEAD_FACTOR = 1.5
 OVERHEAD_BYTES = 64 * 1024 * 1024
@@ -99,7 +99,7 @@ class _Board:
     wanted: Sequence[Wanted]
     current: Holdings
     takers: dict[str, Worker] = field(init=False)
-    fleet: tuple[str, ...] = field(init=False)  # the takers, in one order
+    fleet: Fleet = field(init=False)  # the takers
     placed: dict[VersionKey, set[str]] = field(init=False)
     used_bytes: dict[str, int] = field(init=False)
     count: dict[str, int] = field(init=False)
@@ -111,7 +111,7 @@ class _Board:
 
     def __post_init__(self) -> None:
         self.takers = {w.worker_id: w for w in self.workers if w.state is WorkerState.ACTIVE}
-        self.fleet = tuple(sorted(self.takers))
+        self.fleet = fleet_of(self.takers)
         self.placed = {version.key: set() for version in self.wanted}
         self.used_bytes = dict.fromkeys(self.takers, 0)
         self.count = dict.fromkeys(self.takers, 0)
@@ -142,10 +142,7 @@ class _Board:
     def held(self, key: VersionKey) -> list[str]:
         """Takers that were assigned the Version and have not failed it, the best liked first."""
         holders = self.holders.get(key, ())
-        return self.liked(key, (w for w in holders if self.state(w, key) is not SlotState.FAILED))
-
-    def liked(self, key: VersionKey, some: Iterable[str]) -> list[str]:
-        return liked(key, some, self.fleet)
+        return liked(key, (w for w in holders if self.state(w, key) is not SlotState.FAILED), self.fleet)
 
     def need_bytes(self, version: Wanted) -> int:
         return self.measured.get(version.key) or estimated_bytes(version.size_bytes)
@@ -214,7 +211,7 @@ def _improve(board: _Board, version: Wanted) -> None:
     placed = board.placed[version.key]
     if not placed or len(placed) != version.replicas:
         return
-    relieved = board.liked(version.key, placed)[-1]
+    relieved = liked(version.key, placed, board.fleet)[-1]
     if board.count[relieved] <= board.fair_share:
         return
     failed = frozenset(board.failed(version.key))

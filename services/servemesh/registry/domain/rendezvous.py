@@ -8,7 +8,8 @@ of a shard on few Workers, and a Worker in few shards (docs/decisions/0015). A s
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
 
@@ -21,22 +22,52 @@ BLOCK = 16
 WORKERS_PER_GROUP = 8
 """A fleet has so many groups of shards that each would have this many Workers to itself."""
 
-Fleet = tuple[str, ...]
-"""All Workers that take Versions, by id."""
-
 _64_BITS = (1 << 64) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """The Workers of a fleet as a group of shards likes them: in blocks, and of each Worker the number of its block."""
+
+    blocks: tuple[tuple[str, ...], ...]
+    numbers: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fleet:
+    """All Workers that take Versions. Equal ones are one, so that what follows from it is made once."""
+
+    workers: tuple[str, ...]
+    orders: dict[int, Order] = field(default_factory=dict)  # by group, as they are asked for
+
+    def order_for(self, key: VersionKey) -> Order:
+        """Return the order in which the group of that Version likes the Workers."""
+        group = shard_of(key[0]) % self._groups
+        if group not in self.orders:
+            self.orders[group] = _order(group, self.workers)
+        return self.orders[group]
+
+    @property
+    def _groups(self) -> int:
+        """In a smaller fleet more shards go together, so that each group fills its own Workers."""
+        return min(1 << max(0, (len(self.workers) // WORKERS_PER_GROUP).bit_length() - 1), SHARDS)
+
+
+def fleet_of(workers: Iterable[str]) -> Fleet:
+    """Return the fleet of these Workers."""
+    return _fleet(tuple(sorted(workers)))
 
 
 def liked(key: VersionKey, some: Iterable[str], fleet: Fleet) -> list[str]:
     """Return some Workers of the fleet in the order in which this Version would like to be there."""
-    block, seed = _block_numbers(_group(key, fleet), fleet), _seed(key)
+    block, seed = fleet.order_for(key).numbers, _seed(key)
     return sorted(some, key=lambda worker: (block[worker], -_mixed(seed ^ _hash(worker)), worker))
 
 
 def likes(key: VersionKey, fleet: Fleet, *, among: Callable[[str], bool]) -> Iterator[str]:
     """Yield the Workers `among` the fleet in that order; what is not asked for is not sorted."""
     seed = _seed(key)
-    for block in _blocks(_group(key, fleet), fleet):
+    for block in fleet.order_for(key).blocks:
         yield from sorted(filter(among, block), key=lambda worker: (-_mixed(seed ^ _hash(worker)), worker))
 
 
@@ -46,24 +77,16 @@ def favourites(key: VersionKey, fleet: Fleet, failed: frozenset[str], count: int
     return tuple(islice(likes(key, fleet, among=lambda worker: worker not in failed), count))
 
 
-@lru_cache(maxsize=2 * SHARDS)
-def _blocks(shard: int, fleet: Fleet) -> tuple[Fleet, ...]:
-    if len(fleet) <= BLOCK:
-        return (fleet,)
-    seed = _hash(f"shard/{shard}")
-    ordered = sorted(fleet, key=lambda worker: (-_mixed(seed ^ _hash(worker)), worker))
-    return tuple(tuple(ordered[start : start + BLOCK]) for start in range(0, len(ordered), BLOCK))
+@lru_cache(maxsize=4)
+def _fleet(workers: tuple[str, ...]) -> Fleet:
+    return Fleet(workers)
 
 
-@lru_cache(maxsize=2 * SHARDS)
-def _block_numbers(shard: int, fleet: Fleet) -> Mapping[str, int]:
-    return {worker: number for number, block in enumerate(_blocks(shard, fleet)) for worker in block}
-
-
-def _group(key: VersionKey, fleet: Fleet) -> int:
-    """Return which shards go together: in a smaller fleet more of them, so that each group fills its own Workers."""
-    groups = 1 << max(0, (len(fleet) // WORKERS_PER_GROUP).bit_length() - 1)
-    return shard_of(key[0]) % min(groups, SHARDS)
+def _order(group: int, workers: Sequence[str]) -> Order:
+    seed = _hash(f"shard/{group}")
+    ordered = sorted(workers, key=lambda worker: (-_mixed(seed ^ _hash(worker)), worker))
+    blocks = tuple(tuple(ordered[start : start + BLOCK]) for start in range(0, len(ordered), BLOCK))
+    return Order(blocks, {worker: number for number, block in enumerate(blocks) for worker in block})
 
 
 def _seed(key: VersionKey) -> int:
