@@ -71,6 +71,16 @@ async def test_calls_without_version_are_shared_in_a_cluster_too(tmp_path: Path)
         assert set(counts) == {"one", "two"}
 
 
+async def test_a_worker_that_is_gone_costs_no_call_in_a_cluster_either(tmp_path: Path) -> None:
+    async with oip_worker("one") as one, running_edge(tmp_path) as edge:
+        async with oip_worker("two") as two:
+            await cut(edge, [holding(one, models=NAMES), holding(two, models=NAMES)])
+            for name in NAMES:
+                await edge.until_answered_by("one", name)
+                await edge.until_answered_by("two", name)
+        assert {await edge.answered_by(name) for name in NAMES * 3} == {"one"}
+
+
 async def test_no_call_fails_while_the_number_of_clusters_changes(tmp_path: Path) -> None:
     async with oip_worker("one") as one, running_edge(tmp_path) as edge:
         endpoints = [holding(one, models=NAMES)]
