@@ -46,7 +46,7 @@ WORKER_LEASE_AGE = _metric(
 )
 WORKER_CALLS = _metric(
     "servemesh.worker.calls",
-    "Calls that found the Version, by outcome: answered or failed.",
+    "Calls that found the Version, by outcome: answered, failed, or refused for the caller's mistake.",
     "model",
     "version",
     "outcome",

@@ -261,7 +261,7 @@ class Batcher:
             if call.is_gone:
                 continue
             if isinstance(answer, Exception):
-                statistics.fail.add(now_ns - call.arrived_ns)
+                statistics.failed(answer, now_ns - call.arrived_ns)
                 call.fail(answer)
             else:
                 call_ns = now_ns - call.arrived_ns

@@ -61,8 +61,8 @@ class Inference:
                 arranged = await asyncio.to_thread(plan.arranged, request.inputs, request.raw_input_contents)
             else:
                 arranged = plan.arranged(request.inputs, request.raw_input_contents)
-        except InvalidError:
-            slot.statistics.fail.add(time.perf_counter_ns() - arrived_ns)
+        except InvalidError as error:
+            slot.statistics.failed(error, time.perf_counter_ns() - arrived_ns)
             raise
         expires_s = asyncio.get_running_loop().time() + remaining_s
         run = _run(slot, arranged.inputs, arranged.rows, names, priority, expires_s)

@@ -52,8 +52,11 @@ class SlotSeries:
 
 def _ours(done: dict[Labels, Statistics]) -> Iterator[Family]:
     answered: dict[Labels, float] = {(*labels, "answered"): one.success.count for labels, one in done.items()}
-    failed: dict[Labels, float] = {(*labels, "failed"): one.fail.count for labels, one in done.items()}
-    yield metrics.counted(names.WORKER_CALLS, answered | failed)
+    failed: dict[Labels, float] = {
+        (*labels, "failed"): one.fail.count - one.refused for labels, one in done.items()
+    }
+    refused: dict[Labels, float] = {(*labels, "refused"): one.refused for labels, one in done.items()}
+    yield metrics.counted(names.WORKER_CALLS, answered | failed | refused)
     yield metrics.distributed(
         names.WORKER_CALL_DURATION,
         {labels: one.durations.recorded() for labels, one in done.items()},

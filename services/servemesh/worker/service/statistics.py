@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from servemesh.errors import InvalidError
 from servemesh.observe.names import CALL_BUCKETS_S
 from servemesh.observe.recorder import Recorder
 from servemesh.worker.service.execution import Outcome
@@ -40,6 +41,8 @@ class Statistics:
     last_call_ms: int = 0
     success: Duration = field(default_factory=Duration)
     fail: Duration = field(default_factory=Duration)
+    refused: int = 0
+    """Of the failed calls, those whose caller made the mistake."""
     queue: Duration = field(default_factory=Duration)
     compute_input: Duration = field(default_factory=Duration)
     compute_infer: Duration = field(default_factory=Duration)
@@ -47,6 +50,11 @@ class Statistics:
     by_rows: dict[int, BatchSizeStatistics] = field(default_factory=dict)
     durations: Recorder = field(default_factory=lambda: Recorder(CALL_BUCKETS_S, unit=1e-9))
     """Of answered calls, from arrival to answer; observes nanoseconds."""
+
+    def failed(self, error: Exception, ns: int) -> None:
+        """Count a call that ended with an error after `ns`."""
+        self.fail.add(ns)
+        self.refused += isinstance(error, InvalidError)
 
     def batch_ran(self, outcome: Outcome, *, rows: int, calls: int, calls_ns: int, now_ms: int) -> None:
         """Count one run. Each of its calls went through each step, so steps count calls."""
