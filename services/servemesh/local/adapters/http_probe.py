@@ -25,10 +25,8 @@ class HttpProbe:
     async def has_well_members(self, url: str) -> bool:
         """Whether a page of Envoy's counters tells of upstream hosts, all of them well."""
         page = await asyncio.to_thread(fetched, url, timeout_s=self._timeout_s)
-        counters = dict(line.rpartition(": ")[::2] for line in (page or "").splitlines())
-        known = {name.rpartition(".")[2]: value for name, value in counters.items()}
-        total = known.get("membership_total", "0")
-        return total != "0" and known.get("membership_healthy") == total
+        total, healthy = (_sum(page or "", counter) for counter in ("membership_total", "membership_healthy"))
+        return total > 0 and healthy == total
 
     async def post(self, url: str) -> None:
         """POST to `url`; a process that does not answer is left alone."""
@@ -39,6 +37,11 @@ class HttpProbe:
             return _requested(method, url, self._timeout_s)[0]
         except (OSError, http.client.HTTPException):
             return None
+
+
+def _sum(page: str, counter: str) -> int:
+    counters = (line.rpartition(": ") for line in page.splitlines())
+    return sum(int(value) for name, _, value in counters if name.endswith(f".{counter}"))
 
 
 def fetched(url: str, *, timeout_s: float) -> str | None:
