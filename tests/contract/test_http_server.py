@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from servemesh.errors import UnavailableError
-from servemesh.gateway.rest.adapters.http_server import HttpLimits, serving_http
+from servemesh.web.http_server import HttpLimits, serving_http
 from tests.harness.waiting import eventually
 
 

@@ -16,6 +16,7 @@ import servemesh.cli.settings
 import servemesh.gateway.rest.settings
 import servemesh.gateway.settings
 import servemesh.local.settings
+import servemesh.metrics.console.settings
 import servemesh.optimizer.settings
 import servemesh.registry.settings
 import servemesh.worker.settings
@@ -52,6 +53,7 @@ SECTIONS: Sequence[tuple[str, str, type[BaseSettings]]] = (
         "Sources, Datasets and jobs: conversions, optimizations and evaluations.",
         servemesh.optimizer.settings.Settings,
     ),
+    ("Console", "What browsers are shown, in a process of its own.", servemesh.metrics.console.settings.Settings),
     ("Worker", "The process that runs models.", servemesh.worker.settings.Settings),
 )
 

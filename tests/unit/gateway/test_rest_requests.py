@@ -9,7 +9,7 @@ import pytest
 
 from servemesh.errors import InvalidError
 from servemesh.gateway.rest.api.infer import Infer, infer_request
-from servemesh.gateway.rest.domain.codes import BodyTooLargeError
+from servemesh.web.codes import BodyTooLargeError
 
 INPUT = {"name": "x", "datatype": "FP32", "shape": [2], "data": [1, 2]}
 BINARY = {"name": "x", "datatype": "FP32", "shape": [2], "parameters": {"binary_data_size": 8}}

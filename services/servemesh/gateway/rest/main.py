@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 
 from servemesh import lifecycle
 from servemesh.gateway.rest.adapters.edge_calls import EdgeCalls
-from servemesh.gateway.rest.adapters.http_server import HttpLimits, serving_http
+from servemesh.web.http_server import HttpLimits, serving_http
 from servemesh.gateway.rest.api.app import application
 from servemesh.gateway.rest.service import Front, FrontLimits
 from servemesh.gateway.rest.settings import Settings

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from servemesh.errors import OverloadedError
-from servemesh.gateway.rest.domain.codes import BodyTooLargeError
+from servemesh.web.codes import BodyTooLargeError
 
 RETRY_AFTER_S = 1.0
 

@@ -43,6 +43,7 @@ def planned(layout: MeshLayout) -> MeshPlan:
             _gateway(layout),
             _envoy(layout),
             _rest(layout),
+            *((_console(layout),) if layout.has_metrics else ()),
             *(_worker(layout, number) for number in numbers),
         ),
         files={
@@ -172,8 +173,6 @@ def _metrics(layout: MeshLayout) -> ProcessSpec:
         "metrics",
         "metrics",
         Stage.REGISTRY,
-        CONSOLE_ADDRESS=layout.console_address,
-        EDGE_ADDRESS=layout.edge_address,
         DATA_DIR=str(layout.data_dir / "metrics"),
         **_object_store(layout),
     )
@@ -233,6 +232,18 @@ def _rest(layout: MeshLayout) -> ProcessSpec:
         Stage.EDGE,
         prefix="SERVEMESH_GATEWAY_HTTP_",
         ADDRESS=layout.http_address,
+        EDGE_ADDRESS=layout.edge_address,
+    )
+
+
+def _console(layout: MeshLayout) -> ProcessSpec:
+    return _service(
+        layout,
+        "metrics.console",
+        "console",
+        Stage.EDGE,
+        prefix="SERVEMESH_CONSOLE_",
+        ADDRESS=layout.console_address,
         EDGE_ADDRESS=layout.edge_address,
     )
 

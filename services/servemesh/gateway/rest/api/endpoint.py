@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from servemesh.errors import ExpiredError, InvalidError
 from servemesh.gateway.rest.api.answers import Answer, json_answer
-from servemesh.gateway.rest.domain.codes import body_of, code_of, retry_after_s
+from servemesh.web.codes import body_of, code_of, retry_after_s
 from servemesh.gateway.rest.domain.documents import malformed
 from servemesh.gateway.rest.service import Body, Front
 from servemesh.lifecycle import background

@@ -11,7 +11,7 @@ import orjson
 from servemesh.api.oip.v2 import inference_pb2 as pb
 from servemesh.errors import InvalidError
 from servemesh.gateway.rest.domain import json_tensors
-from servemesh.gateway.rest.domain.codes import BodyTooLargeError
+from servemesh.web.codes import BodyTooLargeError
 from servemesh.gateway.rest.domain.documents import (
     INT64_MAX,
     flag_at,

@@ -1,0 +1,1 @@
+"""HTTP for the services that speak it."""
