@@ -120,7 +120,7 @@ def _without_our_headers() -> extension_pb2.TypedExtensionConfig:
 
 def _filters() -> list[hcm_pb2.HttpFilter]:
     lua = lua_pb2.Lua(default_source_code=base_pb2.DataSource(inline_string=name_reader()))
-    # No route is chosen by what the script writes, so none needs to be chosen anew.
+    # Where the route depends on what the script writes, it has it chosen anew itself.
     lua.clear_route_cache.value = False
     return [
         # Runs only where a route has a configuration for it: it must not see a stream.
