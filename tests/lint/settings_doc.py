@@ -17,6 +17,7 @@ import servemesh.gateway.rest.settings
 import servemesh.gateway.settings
 import servemesh.local.settings
 import servemesh.metrics.console.settings
+import servemesh.metrics.settings
 import servemesh.optimizer.settings
 import servemesh.registry.settings
 import servemesh.worker.settings
@@ -52,6 +53,11 @@ SECTIONS: Sequence[tuple[str, str, type[BaseSettings]]] = (
         "Optimizer",
         "Sources, Datasets and jobs: conversions, optimizations and evaluations.",
         servemesh.optimizer.settings.Settings,
+    ),
+    (
+        "Metrics service",
+        "What comes in, the store, and what is concluded from it.",
+        servemesh.metrics.settings.Settings,
     ),
     ("Console", "What browsers are shown, in a process of its own.", servemesh.metrics.console.settings.Settings),
     ("Worker", "The process that runs models.", servemesh.worker.settings.Settings),

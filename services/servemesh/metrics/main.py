@@ -117,74 +117,13 @@ async def serve(
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         store = await enter(_opened_store(settings))
-        clock = SystemClock()
-        roster = Roster(bounds.series_limits(settings))
-        roster.load(store.series())
-        digestion = Digestion(
-            roster,
-            bounds.time_bounds(settings),
-            streams_max=settings.streams_max,
-            scale_max=settings.histogram_scale_max,
-            watched_ms=round(clock.now().timestamp() * 1000) - WATCHED_MS,
-        )
-        digester = stack.enter_context(ThreadPoolExecutor(1, "digester"))
-        shown = ShownStore(store, page or PrometheusPage(clock))
-        ingest = Ingest(shown, digestion, digester, clock, bounds.ingest_settings(settings))
-        spans = SpanIntake(store, clock, bounds.span_settings(settings))
-        housekeeping = Housekeeping(store, clock, ingest.forget, bounds.housekeeping_settings(settings))
-        noting = Noting(EventFacts(bus), store)
-        await enter(background(ingest.run, spans.run, housekeeping.run, noting.run))
-        forward = None
-        if settings.forward_endpoint:
-            forward = stack.enter_context(OtlpForward.running(bounds.forward_settings(settings)))
-        state = await enter(SqlStore.opened(bounds.state_settings(settings)))
-        rules, changes = load_rules(settings.rules_dir), Changes()
-        book = AlertBook(
-            state,
-            rules,
-            clock,
-            changes,
-            silences_max=settings.silences_max,
-            watchers_max=settings.watchers_max,
-        )
-        overview = Overview(store, book.firing_count, bounds.prices(settings))
-        forecaster = ChildForecaster(time_s=settings.forecast_s_max)
-        forecasts = Forecasts(store, forecaster, clock, kept_max=settings.forecasts_kept_max)
-        capacity = Capacity(store, forecasts, overview.worker_count, clock, bounds.objectives(settings))
-        channels = await _channels(settings, store, bus, stack)
-        alerting = Alerting(
-            state,
-            store,
-            ExpectedShortages(capacity, clock),
-            rules,
-            [name for name in channels if name != NOTES_CHANNEL],
-            clock,
-            changes,
-            bounds.alert_settings(settings),
-        )
-        delivering = Delivering(
-            state, channels, clock, random.Random(), changes, bounds.delivery_settings(settings)
-        )
-        reports = Reports(
-            state,
-            blobs,
-            Gathering(store, Conclusions(overview, forecasts, capacity), state, clock),
-            ChromiumRenderer(timeout_s=settings.report_pdf_s_max),
-            clock,
-            bounds.report_settings(settings),
-        )
-        await enter(background(alerting.run, delivering.run, reports.run))
-        analysis = AnalysisApi(
-            overview, VersionComparison(store), Anomalies(store), Drifts(store), forecasts, capacity, clock
-        )
-        metrics_api = MetricsApi(
-            QueriesApi(store, clock), analysis, AlertsApi(book), ReportsApi(reports, clock)
-        )
+        otlp = await _intake(settings, store, bus, page, stack)
+        answers = await _answers(settings, store, bus, blobs, stack)
         health = Health()
         address = await enter(
             serving(
                 settings.address,
-                [OtlpApi(ingest, spans, forward).register, metrics_api.register],
+                [otlp.register, answers.register],
                 health=health,
                 limits=bounds.call_limits(settings),
                 grace_s=settings.grace_s,
@@ -196,6 +135,81 @@ async def serve(
         ready(address)
         await stop()
         _log.info(names.DRAINING)
+
+
+async def _intake(
+    settings: Settings, store: DuckStore, bus: Bus, page: PrometheusPage | None, stack: AsyncExitStack
+) -> OtlpApi:
+    """Everything that comes in: measurements, spans, and facts."""
+    clock = SystemClock()
+    roster = Roster(bounds.series_limits(settings))
+    roster.load(store.series())
+    digestion = Digestion(
+        roster,
+        bounds.time_bounds(settings),
+        streams_max=settings.streams_max,
+        scale_max=settings.histogram_scale_max,
+        watched_ms=round(clock.now().timestamp() * 1000) - WATCHED_MS,
+    )
+    digester = stack.enter_context(ThreadPoolExecutor(1, "digester"))
+    shown = ShownStore(store, page or PrometheusPage(clock))
+    ingest = Ingest(shown, digestion, digester, clock, bounds.ingest_settings(settings))
+    spans = SpanIntake(store, clock, bounds.span_settings(settings))
+    housekeeping = Housekeeping(store, clock, ingest.forget, bounds.housekeeping_settings(settings))
+    noting = Noting(EventFacts(bus), store)
+    await stack.enter_async_context(background(ingest.run, spans.run, housekeeping.run, noting.run))
+    forward = None
+    if settings.forward_endpoint:
+        forward = stack.enter_context(OtlpForward.running(bounds.forward_settings(settings)))
+    return OtlpApi(ingest, spans, forward)
+
+
+async def _answers(
+    settings: Settings, store: DuckStore, bus: Bus, blobs: BlobStore, stack: AsyncExitStack
+) -> MetricsApi:
+    """Everything that is asked for, and what is told without being asked: alerts and reports."""
+    clock = SystemClock()
+    state = await stack.enter_async_context(SqlStore.opened(bounds.state_settings(settings)))
+    rules, changes = load_rules(settings.rules_dir), Changes()
+    book = AlertBook(
+        state,
+        rules,
+        clock,
+        changes,
+        silences_max=settings.silences_max,
+        watchers_max=settings.watchers_max,
+    )
+    overview = Overview(store, book.firing_count, bounds.prices(settings))
+    forecaster = ChildForecaster(time_s=settings.forecast_s_max)
+    forecasts = Forecasts(store, forecaster, clock, kept_max=settings.forecasts_kept_max)
+    capacity = Capacity(store, forecasts, overview.worker_count, clock, bounds.objectives(settings))
+    channels = await _channels(settings, store, bus, stack)
+    alerting = Alerting(
+        state,
+        store,
+        ExpectedShortages(capacity, clock),
+        rules,
+        [name for name in channels if name != NOTES_CHANNEL],
+        clock,
+        changes,
+        bounds.alert_settings(settings),
+    )
+    delivering = Delivering(
+        state, channels, clock, random.Random(), changes, bounds.delivery_settings(settings)
+    )
+    reports = Reports(
+        state,
+        blobs,
+        Gathering(store, Conclusions(overview, forecasts, capacity), state, clock),
+        ChromiumRenderer(timeout_s=settings.report_pdf_s_max),
+        clock,
+        bounds.report_settings(settings),
+    )
+    await stack.enter_async_context(background(alerting.run, delivering.run, reports.run))
+    analysis = AnalysisApi(
+        overview, VersionComparison(store), Anomalies(store), Drifts(store), forecasts, capacity, clock
+    )
+    return MetricsApi(QueriesApi(store, clock), analysis, AlertsApi(book), ReportsApi(reports, clock))
 
 
 async def _channels(

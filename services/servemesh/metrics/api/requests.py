@@ -11,9 +11,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from servemesh.errors import InvalidError
 from servemesh.metrics.domain.queries import Window
+from servemesh.metrics.service.windows import checked
 from servemesh.paging import PageRequest, page_request
 
-WINDOW_S_MAX = 400 * 86_400.0
 PAGE_SIZE = 100
 NAME_CHARS_MAX = 256
 FILTERS_MAX, FILTER_VALUES_MAX = 32, 1_000
@@ -25,20 +25,12 @@ def window_of(request: Any, now_s: float, field: str = "window") -> Window:
     if not request.HasField(field) or not message.HasField("start_time"):
         raise InvalidError(
             f"{field} has no start_time, expected when to begin",
-            reason="WINDOW_MALFORMED",
+            reason="WINDOW_INVALID",
             field=f"{field}.start_time",
         )
     begin_s = message.start_time.ToNanoseconds() / 1e9
     end_s = message.end_time.ToNanoseconds() / 1e9 if message.HasField("end_time") else now_s
-    if not 0 < end_s - begin_s <= WINDOW_S_MAX:
-        raise InvalidError(
-            f"{field} lasts {end_s - begin_s:.0f} s, expected more than 0 and at most 400 days",
-            reason="WINDOW_MALFORMED",
-            field=field,
-            expected="more than 0 and at most 400 days",
-            got=round(end_s - begin_s),
-        )
-    return Window(begin_s=begin_s, end_s=end_s)
+    return checked(Window(begin_s=begin_s, end_s=end_s))
 
 
 def span_of(request: Any, field: str, low_s: float, high_s: float, default_s: float) -> float:

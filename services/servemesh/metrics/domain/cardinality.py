@@ -85,10 +85,10 @@ class Roster:
         return tuple(sorted(kept.items()))
 
     def _has_room(self, metric: str) -> bool:
-        limits, count = self.limits, self._by_metric[metric]
-        if not count and len(self._by_metric) > limits.metrics_max:
+        limits, count = self.limits, self._by_metric[metric] - (metric in self._others)
+        if not count and len(self._by_metric) >= limits.metrics_max:
             return False
-        return len(self._known) < limits.series_max and count < limits.metric_series_max
+        return len(self._known) - len(self._others) < limits.series_max and count < limits.metric_series_max
 
     def _kept(self, series: Series) -> Series:
         if series not in self._known:

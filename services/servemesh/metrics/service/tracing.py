@@ -89,6 +89,7 @@ class SpanIntake:
         try:
             if taken:
                 await self._store.append_spans(taken)
+                metrics.counter(names.METRICS_SPANS_STORED).inc(len(taken))
                 await self._store.trim_spans(before_ms, self._settings.kept_max)
         except UnavailableError as error:
             _log.warning(names.METRICS_STORE_FAILED, extra={"reason": error.reason})
