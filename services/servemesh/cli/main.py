@@ -9,6 +9,7 @@ import typer
 from servemesh.cli import output
 from servemesh.cli.commands import (
     alerts,
+    analysing,
     catalogue,
     datasets,
     jobs,
@@ -57,6 +58,8 @@ report.app.command("get")(mesh_reports.get)
 app.add_typer(alerts.alert_app, name="alert")
 app.add_typer(alerts.silence_app, name="silence")
 app.add_typer(metrics.app, name="metrics")
+for command in analysing.COMMANDS:
+    metrics.app.command()(command)
 app.add_typer(catalogue.pass_app, name="pass")
 app.add_typer(catalogue.recipe_app, name="recipe")
 
