@@ -2,7 +2,7 @@
 
 The mesh as `servemesh up` starts it, with one worker, alternately with and without its metrics service, under the tiny
 MLP of `make bench`. With it, everything runs that then runs: recorders, samplers, exporters, Envoy's statistics and one
-trace in a hundred, and the metrics service on the same processors. Without it only the recorders run, for the pages
+trace in a thousand, and the metrics service on the same processors. Without it only the recorders run, for the pages
 of Prometheus.
 """
 

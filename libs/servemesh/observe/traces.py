@@ -17,6 +17,7 @@ from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 TRACE_PARENT = "traceparent"
 _TRACE_PARENT = re.compile("00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 _SAMPLED = 1
+_UNSAMPLED = "-00"
 _PROBES = "/grpc.health.v1."  # asked twice a second by everybody: nothing to learn from
 
 _current: ContextVar[Any] = ContextVar("servemesh_trace", default=None)
@@ -126,8 +127,9 @@ def server_span(method: str, call: Any) -> Any:
     """Return the context manager around a call that a server answers. `call` is its gRPC context."""
     if _sampling.tracer is None:
         return _Unrecorded(call)
-    parent = _parent_of(call)
-    if not _is_sampled(method, parent):
+    text = _parent_text(call)
+    parent = _decided(text)
+    if not _is_sampled(method, text, parent):
         return _Unrecorded(call)
     return _Recorded(method[1:], parent, SpanKind.SERVER, _attributes_of(method))
 
@@ -136,15 +138,23 @@ def detached_span(method: str, call: Any) -> otel.Span | None:
     """Start the span of a call that no task works on, if it is to be recorded; whoever answers the call ends it."""
     if _sampling.tracer is None:
         return None
-    parent = _parent_of(call)
-    if not _is_sampled(method, parent):
+    text = _parent_text(call)
+    parent = _decided(text)
+    if not _is_sampled(method, text, parent):
         return None
     around = otel.set_span_in_context(otel.NonRecordingSpan(parent)) if parent else None
     return _sampling.tracer.start_span(method[1:], around, SpanKind.SERVER, _attributes_of(method))
 
 
-def _is_sampled(method: str, parent: SpanContext | None) -> bool:
+def _is_sampled(method: str, text: str, parent: SpanContext | None) -> bool:
+    if text.endswith(_UNSAMPLED):
+        return False
     return bool(parent.trace_flags & _SAMPLED) if parent else _is_drawn(method)
+
+
+def _decided(text: str) -> SpanContext | None:
+    """Return the caller's context; None, and no time spent on it, if the caller decided against a trace."""
+    return None if not text or text.endswith(_UNSAMPLED) else parsed(text)
 
 
 def _attributes_of(method: str) -> dict[str, Any]:
@@ -156,8 +166,9 @@ def http_span(route: str, call: Any) -> Any:
     """Return the context manager around a request that an HTTP server answers. `route` is "GET /path/{of}/it"."""
     if _sampling.tracer is None:
         return _Unrecorded(call)
-    parent = _parent_of(call)
-    if not (parent.trace_flags & _SAMPLED if parent else _is_drawn(route)):
+    text = _parent_text(call)
+    parent = _decided(text)
+    if not _is_sampled(route, text, parent):
         return _Unrecorded(call)
     verb, _, path = route.partition(" ")
     return _Recorded(route, parent, SpanKind.SERVER, {"http.request.method": verb, "http.route": path})
@@ -209,7 +220,11 @@ class _Recorded:
 
 
 def _parent_of(call: Any) -> SpanContext | None:
+    return parsed(_parent_text(call))
+
+
+def _parent_text(call: Any) -> str:
     for key, value in call.invocation_metadata() or ():
         if key == TRACE_PARENT and isinstance(value, str):
-            return parsed(value)
-    return None
+            return value
+    return ""

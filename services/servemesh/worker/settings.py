@@ -144,7 +144,7 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("SERVEMESH_WORKER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"),
     )
     """Collector for traces and metrics, by OTLP over gRPC: http://HOST:4317; none if not given."""
-    trace_ratio: float = Field(default=0.01, ge=0, le=1)
+    trace_ratio: float = Field(default=0.001, ge=0, le=1)
     """Share of the calls that are traced if they come without a decision."""
 
     @field_validator("providers", mode="before")

@@ -16,7 +16,7 @@ from servemesh.lifecycle import SystemClock
 
 app = typer.Typer(help="What the mesh has measured.", no_args_is_help=True)
 _BARS = "▁▂▃▄▅▆▇█"
-_BARS_MAX = 60
+_BARS_MAX = 32
 _LAST = "1h"
 
 
@@ -96,12 +96,12 @@ def document(reading: Reading) -> dict[str, Any]:
 
 
 def bars(values: tuple[float, ...]) -> str:
-    """Return the values as a row of bars from 0 up; a space where nothing was measured."""
+    """Return the values as a row of bars from 0 up; a dot where nothing was measured."""
     width = max(1, math.ceil(len(values) / _BARS_MAX))
     groups = [values[at : at + width] for at in range(0, len(values), width)]
     means = [_mean(group) for group in groups]
     most = max((value for value in means if not math.isnan(value)), default=0.0)
-    return "".join(" " if math.isnan(value) else _bar(value, most) for value in means)
+    return "".join("·" if math.isnan(value) else _bar(value, most) for value in means)
 
 
 def _bar(value: float, most: float) -> str:

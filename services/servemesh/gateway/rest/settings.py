@@ -61,5 +61,5 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("SERVEMESH_GATEWAY_HTTP_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"),
     )
     """Collector for traces and metrics, by OTLP over gRPC: http://HOST:4317; none if not given."""
-    trace_ratio: float = Field(default=0.01, ge=0, le=1)
+    trace_ratio: float = Field(default=0.001, ge=0, le=1)
     """Share of the requests that are traced if they come without a decision."""
