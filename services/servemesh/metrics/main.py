@@ -64,6 +64,7 @@ from servemesh.rpc.server import serving
 
 STORE_RETRY_S = 2.0
 MESH_PAGE = "/mesh"  # beside /metrics, which is about this process alone
+LOOKS_KEPT = 4  # what the forecast says of capacity is used for so many looks at the rules
 WATCHED_MS = 60_000
 """Sums that began so shortly before this process are taken to be new: the mesh started all at once."""
 SERVICES = (
@@ -187,7 +188,7 @@ async def _answers(
     alerting = Alerting(
         state,
         store,
-        ExpectedShortages(capacity, clock),
+        ExpectedShortages(capacity, clock, kept_s=LOOKS_KEPT * settings.rules_interval_s),
         rules,
         [name for name in channels if name != NOTES_CHANNEL],
         clock,

@@ -11,22 +11,22 @@ from servemesh.metrics.domain.alerting.judging import Shortage
 from servemesh.metrics.service.capacity import Capacity
 
 HORIZON_S_MIN = 900.0
-KEPT_S = 60.0
 
 
 class ExpectedShortages:
     """Satisfies alerting.Shortages."""
 
-    def __init__(self, capacity: Capacity, clock: Clock) -> None:
+    def __init__(self, capacity: Capacity, clock: Clock, *, kept_s: float) -> None:
         self._capacity = capacity
         self._clock = clock
+        self._kept_s = kept_s
         self._kept: dict[float, tuple[float, Sequence[Shortage]]] = {}
 
     async def shortages(self, within_s: float) -> Sequence[Shortage]:
         """When each model will need more than there is; nothing while that cannot be known."""
         now_s = self._clock.monotonic_s()
         kept = self._kept.get(within_s)
-        if kept is not None and now_s - kept[0] < KEPT_S:
+        if kept is not None and now_s - kept[0] < self._kept_s:
             return kept[1]
         found = await self._found(max(within_s, HORIZON_S_MIN))
         self._kept[within_s] = (now_s, found)
