@@ -98,7 +98,7 @@ scale: setup ## Measure what a thousand workers cost gateway, Envoy and registry
 COMPOSE = $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose) \
 	$(foreach profile,$(PROFILES),--profile $(profile))
 COMPOSE_SETTINGS = $(if $(filter minio,$(PROFILES)),SERVEMESH_S3=minio:9000) \
-	$(if $(filter observability,$(PROFILES)),OTEL_EXPORTER_OTLP_ENDPOINT=http://otel-collector:4318)
+	$(if $(filter observability,$(PROFILES)),OTEL_EXPORTER_OTLP_ENDPOINT=http://otel-collector:4317)
 
 .PHONY: compose-up compose-down compose-test
 compose-up: ## Build and start the mesh of compose.yaml (PROFILES="observability minio gpu")

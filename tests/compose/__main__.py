@@ -38,6 +38,7 @@ def listed() -> list[tuple[str, Check]]:
         ("Push and deploy", checks.pushed_and_deployed),
         ("Command line", checks.command_line),
         ("tritonclient", checks.third_parties),
+        ("Metrics, console", checks.watched),
         ("Optimizer", checks.optimized),
         *((f"kill -9 {name}", partial(checks.killed_under_load, service=name)) for name in kills),
         *((f"kill -9 {name}", partial(checks.store_killed, service=name)) for name in checks.STORES),

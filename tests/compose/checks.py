@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,11 @@ from tests.compose.mesh import LEDGER, MODEL, PUSHED, SETTLE_S, Mesh
 from tests.harness.models import mlp
 
 MIB = 1 << 20
-IMAGES = {"gateway": 200, "registry": 200, "worker": 450, "optimizer": 0}
+IMAGES = {"gateway": 200, "registry": 200, "worker": 450, "optimizer": 0, "metrics": 0}
 """Services, and how many MB their images may have beyond the base; 0 where there is no bound."""
 STORES = ("nats", "s3", "postgres")
 JOB_S = 120.0
+KNOWN = "servemesh_worker_calls"
 HARDENED = """\
 import os, pathlib, shutil
 assert os.getuid() == 10001, os.getuid()
@@ -48,7 +50,7 @@ def image_sizes(mesh: Mesh) -> str:
 
 def hardening(mesh: Mesh) -> str:
     """Not root, nothing to write to, no compiler."""
-    for service in ("gateway-1", "registry-1", "worker", "optimizer", "rest"):
+    for service in ("gateway-1", "registry-1", "worker", "optimizer", "metrics", "rest"):
         container = mesh.stack.containers(service)[0]
         mesh.stack.docker("exec", container, "python", "-c", HARDENED)
     return "user 10001, read-only root, no compiler"
@@ -93,6 +95,15 @@ def third_parties(mesh: Mesh) -> str:
         ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         assert ended.returncode == 0, f"{session}: {ended.stdout[-500:]}{ended.stderr[-1500:]}"
     return "tritonclient.grpc and tritonclient.http did all that their sessions ask"
+
+
+def watched(mesh: Mesh) -> str:
+    """The console answers, and the metrics service has heard of the calls by now."""
+    with urllib.request.urlopen(mesh.stack.console_url, timeout=10) as answer:
+        assert answer.status == 200
+        size_kib = len(answer.read()) / 1024
+    until(lambda: KNOWN in _page(mesh, "metrics", "mesh"), SETTLE_S, lambda: "no worker's calls are known")
+    return f"the console's first page has {size_kib:.0f} KiB; the metrics service knows of the workers' calls"
 
 
 def optimized(mesh: Mesh) -> str:
@@ -214,10 +225,14 @@ def _until_published(mesh: Mesh) -> None:
 
 def _waiting(mesh: Mesh) -> float:
     """Return how many facts the registries have that NATS has not confirmed."""
-    script = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:9100/metrics', timeout=5).read().decode())"
     waiting = 0.0
     for registry in ("registry-1", "registry-2"):
-        page = mesh.stack.docker("exec", mesh.stack.containers(registry)[0], "python", "-c", script)
+        page = _page(mesh, registry, "metrics")
         lines = [line for line in page.splitlines() if line.startswith("servemesh_registry_events_waiting")]
         waiting = max([waiting, *(float(line.rpartition(" ")[2]) for line in lines)])
     return waiting
+
+
+def _page(mesh: Mesh, service: str, name: str) -> str:
+    script = f"import urllib.request as u; print(u.urlopen('http://127.0.0.1:9100/{name}', timeout=5).read().decode())"
+    return mesh.stack.docker("exec", mesh.stack.containers(service)[0], "python", "-c", script)

@@ -35,10 +35,11 @@ class Stack:
 
     def __init__(self) -> None:
         self._compose = [*compose_command(), "--project-name", PROJECT, "--file", str(ROOT / "compose.yaml")]
-        first, second, http = free_ports(3)
+        first, second, http, console = free_ports(4)
         self.addresses = (f"127.0.0.1:{first}", f"127.0.0.1:{second}")
         self.http_url = f"http://127.0.0.1:{http}"
-        ports = {"PORT": first, "SECOND_PORT": second, "HTTP_PORT": http}
+        self.console_url = f"http://127.0.0.1:{console}"
+        ports = {"PORT": first, "SECOND_PORT": second, "HTTP_PORT": http, "CONSOLE_PORT": console}
         self._environment = os.environ | {f"SERVEMESH_{name}": str(port) for name, port in ports.items()}
 
     def compose(self, *arguments: str) -> str:

@@ -13,19 +13,13 @@ import yaml
 from deploy.compose import make_secrets
 
 from servemesh.observe import names
-from tests.lint import settings_doc
+from tests.harness.setting_names import SETTINGS
 
 ROOT = Path(__file__).parents[3]
 DEPLOY = ROOT / "deploy" / "compose"
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = {name: service for name, service in SERVICES.items() if service["image"].startswith("servemesh/")}
-SETTINGS = {
-    variable
-    for _, _, kind in settings_doc.SECTIONS
-    for setting in settings_doc.settings_of(kind)
-    for variable in setting.variables
-}
 # What the collectors of histograms and counters add to a metric's name.
 SUFFIX = re.compile(r"_(total|bucket|sum|count)$")
 

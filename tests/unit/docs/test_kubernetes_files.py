@@ -10,17 +10,11 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from tests.lint import settings_doc
+from tests.harness.setting_names import SETTINGS
 
 ROOT = Path(__file__).parents[3] / "deploy" / "kubernetes"
 SCHEMAS = "1.34"
 FOLDERS = ("base", "stores")
-SETTINGS = {
-    variable
-    for _, _, kind in settings_doc.SECTIONS
-    for setting in settings_doc.settings_of(kind)
-    for variable in setting.variables
-}
 Resource = dict[str, Any]
 
 
@@ -98,5 +92,6 @@ def test_every_process_of_a_mesh_is_there_and_guarded():
         for resource in RESOURCES.values()
         if resource["kind"] == "NetworkPolicy"
     }
-    assert apps == {"edge", "rest", "registry", "worker", "optimizer", "nats", "s3", "postgres"}
+    ours = {"edge", "rest", "registry", "worker", "optimizer", "metrics", "console"}
+    assert apps == {*ours, "nats", "s3", "postgres"}
     assert sorted(apps - guarded) == []
