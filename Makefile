@@ -8,7 +8,7 @@ PYTEST := $(BIN)/pytest
 PYTESTS := $(PYTEST) --numprocesses 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock proto fmt lint test test-unit test-contract test-mesh test-faults test-e2e reliability simulate chaos demo examples examples-tools up bench scale clean
+.PHONY: help setup lock proto fmt lint test test-unit test-contract test-mesh test-faults test-e2e reliability simulate chaos demo examples examples-tools up bench bench-optimizer scale clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -90,6 +90,9 @@ up: setup ## Start the local mesh and keep it until Ctrl-C
 
 bench: setup ## Measure the mesh beside Triton, MLServer and nginx and write docs/performance.md; QUICK=1 only prints
 	$(BIN)/python -m bench $(if $(QUICK),--quick)
+
+bench-optimizer: setup ## Run every pass on six real models, and `auto` against Olive, and write docs/optimizer.md; QUICK=1 only prints
+	$(BIN)/python -m bench.optimizer $(if $(QUICK),--quick)
 
 scale: setup ## Measure what a thousand workers cost gateway, Envoy and registry and write docs/performance.md
 	$(BIN)/python -m bench.scale

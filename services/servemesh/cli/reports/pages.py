@@ -16,7 +16,7 @@ body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper)
 padding:0 1rem}
 h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2rem}.dim,caption{color:var(--dim)}
 .wide{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums;white-space:nowrap}
-small{color:var(--dim)}th,td{text-align:left;vertical-align:top;padding:.3rem .7rem;border-bottom:1px solid var(--line)}
+small{color:var(--dim)}th,td{text-align:left;vertical-align:top;padding:.3rem .5rem;border-bottom:1px solid var(--line)}
 svg{max-width:45rem;width:100%;font-size:12px}svg text{fill:var(--ink)}svg .tick{fill:var(--dim)}
 .axis{stroke:var(--dim)}.one{stroke:var(--line);stroke-dasharray:4}circle{stroke:var(--paper)}
 circle.accepted{fill:var(--good)}circle.refused{fill:var(--bad)}circle.original{fill:var(--dim)}
