@@ -9,6 +9,7 @@ no more; and once all is well again the alerts must be over.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 import threading
@@ -67,28 +68,29 @@ class BadDay:
     sender: Sender
     folder: Path
     situation: Situation = field(default_factory=lambda: Situation(rows_per_s=usual_rows_per_s(time.time())))
+    sent_s: float = 0.0
     over: threading.Event = field(default_factory=threading.Event)
     said: Callable[[str], None] = lambda text: print(text, flush=True)
 
     def send_history(self) -> None:
         """Two usual days, and the bad hour up to now."""
-        now_s = time.time() // 60 * 60
+        now_s = time.time()
         messages = []
         for begin_s in _steps(now_s - HISTORY_S, now_s - 3 * 3_600, 300.0):
             usual = Situation(rows_per_s=usual_rows_per_s(begin_s), disk_share=0.5)
             messages += requests(begin_s, begin_s + 300.0, usual)
-        for begin_s in _steps(now_s - 3 * 3_600, now_s, 60.0):
+        for begin_s in _steps(now_s - 3 * 3_600, now_s - 120, 60.0):
             messages += requests(begin_s, begin_s + 60.0, _bad_hour(begin_s, now_s))
+        for begin_s in _steps(now_s - 120, now_s, LIVE_S):
+            messages += requests(begin_s, begin_s + LIVE_S, _bad_hour(begin_s, now_s))
         self.sender.send(messages)
-        self.situation = _bad_hour(now_s, now_s)
+        self.situation, self.sent_s = _bad_hour(now_s, now_s), now_s
 
     def live(self) -> None:
         """Go on sending what is now, until the day is over."""
-        begin_s = time.time()
         while not self.over.wait(LIVE_S):
-            end_s = time.time()
-            self.sender.send(requests(begin_s, end_s, self.situation))
-            begin_s = end_s
+            begin_s, self.sent_s = self.sent_s, time.time()
+            self.sender.send(requests(begin_s, self.sent_s, self.situation))
 
     def firing(self) -> dict[tuple[str, str], Alert]:
         """What fires of the story's subjects, by rule and subject; this machine may have troubles of its own."""
@@ -142,13 +144,13 @@ def told(day: BadDay, hook: Hook) -> None:
                 STORY - {("model_error_budget", "digits")}, "traffic doubled, a worker is slow, a disk fills"
             )
             day.client.push("digits", bad_version(day.folder))
-            day.client.deploy("digits@2", wait_s=30)
+            day.client.deploy("digits", version=2, wait_s=30)
             deployed = datetime.now(UTC)
             fired = day.until(STORY, f"version 2 of digits was deployed ({callers.failed} calls failed)")
             check_webhook(hook, fired)
             check_report(day, deployed)
             check_forecast(day)
-            day.client.deploy("digits@1", wait_s=30)
+            day.client.deploy("digits", version=1, wait_s=30)
             day.situation = replace(
                 day.situation, rows_per_s=usual_rows_per_s(time.time()), slow_worker="", disk_share=0.3
             )
@@ -209,12 +211,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         kept = asked.keep or folder
         kept.mkdir(parents=True, exist_ok=True)
         hook = stack.enter_context(Hook())
-        mesh = stack.enter_context(
-            DemoMesh(folder / "mesh", workers=2, settings={**SETTINGS, **hook.settings})
-        )
+        os.environ.update(SETTINGS | hook.settings)
+        mesh = stack.enter_context(DemoMesh(folder / "mesh", workers=2))
         client = stack.enter_context(Client(mesh.address))
         client.push("digits", trained_digits().model)
-        client.deploy("digits@1", wait_s=60)
+        client.deploy("digits", version=1, wait_s=60)
         sender = Sender(metrics_address(mesh))
         stack.callback(sender.close)
         try:

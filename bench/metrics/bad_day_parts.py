@@ -17,6 +17,7 @@ from servemesh.client import Client
 from servemesh.errors import ServemeshError
 
 CALLS_PER_S = 20.0
+_AXES = (("columns", [1]), ("everything", [0]))
 
 
 class Callers:
@@ -51,18 +52,23 @@ class Callers:
 
 def bad_version(folder: Path) -> Path:
     """Return a model that answers zeros, as its warm-up has, and fails on whatever a real caller sends."""
-    table = helper.make_tensor("table", TensorProto.INT64, [1], [0])
-    axes = helper.make_tensor("axes", TensorProto.INT64, [1], [1])
+    columns, everything = (
+        helper.make_tensor(name, TensorProto.INT64, [len(axes)], axes) for name, axes in _AXES
+    )
+    nodes = [
+        helper.make_node("ReduceSum", ["image", "columns"], ["sums"], keepdims=0),
+        helper.make_node("Cast", ["sums"], ["labels"], to=TensorProto.INT64),
+        helper.make_node("Shape", ["labels"], ["rows"]),
+        helper.make_node("ReduceSum", ["labels", "everything"], ["more"], keepdims=1),
+        helper.make_node("Add", ["rows", "more"], ["wrong"]),  # as many rows as there are, if all is zero
+        helper.make_node("Reshape", ["labels", "wrong"], ["label"]),
+    ]
     graph = helper.make_graph(
-        [
-            helper.make_node("ReduceSum", ["image", "axes"], ["sum"], keepdims=0),
-            helper.make_node("Cast", ["sum"], ["index"], to=TensorProto.INT64),
-            helper.make_node("Gather", ["table", "index"], ["label"]),
-        ],
+        nodes,
         "bad",
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["rows", 64])],
         [helper.make_tensor_value_info("label", TensorProto.INT64, ["rows"])],
-        [table, axes],
+        [columns, everything],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
     path = folder / "bad.onnx"

@@ -23,7 +23,7 @@ from tests.harness.processes import Child, accepts, free_ports
 from tests.harness.waiting import blocking_until
 
 SEED = 20_261_121
-KILLS = 3
+KILLS = 2
 MODELS = ("a", "b", "c")
 RULES = """
 rules:

@@ -58,7 +58,7 @@ def drawn(chart: Chart) -> str:
     shown = [value for line in chart.lines for value in (*line.values, *line.high) if math.isfinite(value)]
     high = max([chart.top, *shown]) or 1.0
     ticks = number_ticks(0.0, high * 1.05)
-    frame = Frame(x_low=chart.begin_s, x_high=end_s, y_high=max(high * 1.05, ticks[-1]), left=64.0)
+    frame = Frame(x_low=chart.begin_s, x_high=end_s, y_high=max(high * 1.05, ticks[-1]), left=64.0, right=24.0)
     y_ticks = [Tick(value=value, label=chart.written(value)) for value in ticks]
     parts = [frame.axes(time_ticks(chart.begin_s, end_s), y_ticks)]
     parts += [_mark(frame, mark) for mark in chart.marks if chart.begin_s <= mark.time_s < end_s]

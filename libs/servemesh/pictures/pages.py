@@ -26,8 +26,8 @@ h1{{font-size:1.5rem;line-height:1.25}}h2{{font-size:1.15rem;margin:2.2rem 0 .6r
 h3{{font-size:1rem;margin:1.2rem 0 .2rem}}
 .dim,caption{{color:var(--dim)}}.good{{color:var(--good)}}.bad{{color:var(--bad)}}.worst{{color:var(--worst)}}
 .wide{{overflow-x:auto}}
-table{{border-collapse:collapse;font-variant-numeric:tabular-nums;white-space:nowrap}}
-th,td{{text-align:left;vertical-align:top;padding:.3rem .7rem;border-bottom:1px solid var(--line)}}
+table{{border-collapse:collapse;font-size:14px;font-variant-numeric:tabular-nums;white-space:nowrap}}
+th,td{{text-align:left;vertical-align:top;padding:.3rem .55rem;border-bottom:1px solid var(--line)}}
 th{{white-space:normal;vertical-align:bottom}}
 th:first-child,td:first-child{{padding-left:0}}
 td.text{{white-space:normal;min-width:14rem}}td.number,th.number{{text-align:right}}

@@ -115,8 +115,8 @@ def _saved(client: Client, name: str, files: dict[str, Path | None], *, quiet: b
 
 def _window(last: str, day: str | None) -> tuple[datetime, datetime | None]:
     if day is None:
-        now = SystemClock().now().replace(second=0, microsecond=0)
-        return now - timedelta(seconds=long_span_s(last, "--last")), now
+        now = SystemClock().now().replace(microsecond=0)
+        return now - timedelta(seconds=long_span_s(last, "--last")), None
     try:
         begin = datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC)
     except ValueError:

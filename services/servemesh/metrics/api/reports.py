@@ -61,7 +61,7 @@ class ReportsApi:
 
 
 def _to_order(wish: pb.Report, now_s: float) -> Order:
-    """A window without an end ends now; to the minute, so that two who ask at once get the same report."""
+    """A window without an end ends now."""
     if wish.kind not in ("", ReportKind.DEMANDED):
         raise InvalidError(
             f"report.kind is {wish.kind[:100]!r}; daily and weekly ones are written by themselves",
@@ -72,9 +72,7 @@ def _to_order(wish: pb.Report, now_s: float) -> Order:
         )
     model_id = names.model_id(wish.model) if wish.model else ""
     end_s = (
-        wish.window.end_time.ToDatetime(UTC).timestamp()
-        if wish.window.HasField("end_time")
-        else now_s // 60 * 60
+        wish.window.end_time.ToDatetime(UTC).timestamp() if wish.window.HasField("end_time") else now_s // 1
     )
     window = Window(begin_s=wish.window.start_time.ToDatetime(UTC).timestamp(), end_s=end_s)
     return Order(kind=ReportKind.DEMANDED, window=window, model=model_id)

@@ -25,7 +25,8 @@ CHANGES_MAX = 500
 TROUBLES_MAX = 20
 ALERTS_MAX = 1_000
 OUTLOOKS_MAX = 20
-HORIZON_S = 86_400.0
+HORIZONS_S = (86_400.0, 4 * 3_600.0, 900.0)
+"""How far a report looks ahead: as far as the history bears."""
 _CALLS = telemetry.WORKER_CALLS.name
 _DURATION = telemetry.WORKER_CALL_DURATION.name
 _FAILED = {"outcome": ("failed",)}
@@ -155,13 +156,17 @@ class Gathering:
         ]
 
     async def _outlooks(self, models: Sequence[Figures]) -> tuple[Sequence[Outlook], Mapping[str, str]]:
-        found, without = [], {}
+        found: list[Outlook] = []
+        without: dict[str, str] = {}
         for each in sorted(models, key=lambda model: -model.call_count)[:OUTLOOKS_MAX]:
             model = each.subject.removeprefix("models/")
-            try:
-                found.append(await self._analysis.outlook(model, HORIZON_S))
-            except ServemeshError as error:
-                without[model] = error.message
+            for horizon_s in HORIZONS_S:
+                try:
+                    found.append(await self._analysis.outlook(model, horizon_s))
+                    without.pop(model, None)
+                    break
+                except ServemeshError as error:
+                    without.setdefault(model, error.message)
         return found, without
 
     async def _course(self, query: Query) -> Course:
