@@ -64,9 +64,14 @@ def test_calls_machines_and_envoy_are_measured_within_seconds(client: Client):
     assert 0 < p99_s < 5
     for metric in ("servemesh.host.cpu.busy", "servemesh.host.disk.used", "servemesh.process.memory"):
         assert most(client, metric, "max") > 0, metric
-    instances = client.metrics.query("servemesh.process.memory", "last", by=["service", "instance"]).tracks
-    found = {(track.labels["service"], track.labels["instance"]) for track in instances}
-    assert {("worker", "worker-1"), ("registry", "registry"), ("metrics", "metrics")} <= found
+    wanted = {("worker", "worker-1"), ("registry", "registry"), ("metrics", "metrics")}
+    blocking_until(lambda: wanted <= senders(client), ARRIVE_S, "everybody's memory")
+
+
+def senders(client: Client) -> set[tuple[str, str]]:
+    """Return the services and instances that have told what memory they take."""
+    reading = client.metrics.query("servemesh.process.memory", "last", by=["service", "instance"])
+    return {(track.labels["service"], track.labels["instance"]) for track in reading.tracks}
 
 
 @pytest.mark.timeout(60)
