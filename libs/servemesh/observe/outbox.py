@@ -9,7 +9,7 @@ from enum import Enum, auto
 
 WAITING_MAX = 64
 PAUSE_S_FIRST = 1.0
-PAUSE_S_MAX = 30.0
+PAUSE_S_MAX = 10.0  # after an outage nobody is silent for longer
 
 
 class Verdict(Enum):
