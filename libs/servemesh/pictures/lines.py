@@ -58,7 +58,9 @@ def drawn(chart: Chart) -> str:
     shown = [value for line in chart.lines for value in (*line.values, *line.high) if math.isfinite(value)]
     high = max([chart.top, *shown]) or 1.0
     ticks = number_ticks(0.0, high * 1.05)
-    frame = Frame(x_low=chart.begin_s, x_high=end_s, y_high=max(high * 1.05, ticks[-1]), left=64.0, right=24.0)
+    frame = Frame(
+        x_low=chart.begin_s, x_high=end_s, y_high=max(high * 1.05, ticks[-1]), left=64.0, right=24.0
+    )
     y_ticks = [Tick(value=value, label=chart.written(value)) for value in ticks]
     parts = [frame.axes(time_ticks(chart.begin_s, end_s), y_ticks)]
     parts += [_mark(frame, mark) for mark in chart.marks if chart.begin_s <= mark.time_s < end_s]
@@ -72,12 +74,13 @@ def drawn(chart: Chart) -> str:
 
 def legend(chart: Chart) -> str:
     """Return the names of the lines with their colours, as HTML."""
+    named = [(place, line) for place, line in enumerate(chart.lines) if line.name]
     items = [
         f'<span class="key"><svg viewBox="0 0 20 8" aria-hidden="true"><path class="l{place % COLOURS}'
         f'{" dashed" if line.is_dashed else ""}" d="M1,4H19"/></svg>{escape(line.name)}</span>'
-        for place, line in enumerate(chart.lines)
+        for place, line in named
     ]
-    return f'<p class="legend">{"".join(items)}</p>' if len(chart.lines) > 1 or chart.lines[0].name else ""
+    return f'<p class="legend">{"".join(items)}</p>' if items else ""
 
 
 def _course(frame: Frame, chart: Chart, line: Line, kind: str) -> str:
