@@ -113,9 +113,9 @@ def optimized(mesh: Mesh) -> str:
         "exec", container, "python", "-c", "import lightgbm, sklearn, torch, transformers, xgboost"
     )
     asked = mesh.client.optimizer.optimize(MODEL, recipe="safe")
-    job = mesh.client.optimizer.wait(asked.name, wait_s=JOB_S)
+    job = mesh.client.optimizer.wait(asked.name, wait_s=JOB_S).job
     assert job.state == "SUCCEEDED", f"{job.name} is {job.state}: {job.error}"
-    return f"{job.name.partition('/')[0]} with the recipe safe: {job.state}"
+    return f"an optimization with the recipe safe: {job.state}"
 
 
 def killed_under_load(mesh: Mesh, service: str) -> str:
