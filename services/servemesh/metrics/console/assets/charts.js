@@ -1,7 +1,9 @@
 // Pictures out of numbers: lines, bands, heat and points, as SVG that reads well in both themes.
 import { el, svg } from "./dom.js";
 
-const WIDTH = 640, LEFT = 54, RIGHT = 10, TOP = 8, BOTTOM = 22;
+const LEFT = 66, RIGHT = 10, TOP = 8, BOTTOM = 22;
+// On a phone charts are drawn narrower, so that their words stay as large.
+const width = () => (innerWidth < 620 ? 360 : 640);
 
 // `tracks`: [{name, values, kind?: "line"|"dashed"|"band", low?, high?, color?}], values on equal steps.
 export function lines({ label, begin, step, tracks, unit, marks = [], height = 200 }) {
@@ -9,7 +11,7 @@ export function lines({ label, begin, step, tracks, unit, marks = [], height = 2
   if (!drawn.length) return el("p", { class: "empty" }, "Nothing was measured in this window.");
   const count = Math.max(...drawn.map((track) => (track.values ?? track.high).length));
   const top = ceiling(Math.max(...drawn.flatMap((track) => track.values ?? track.high).filter(Number.isFinite)));
-  const x = (index) => LEFT + ((WIDTH - LEFT - RIGHT) * (index + 0.5)) / count;
+  const x = (index) => LEFT + ((width() - LEFT - RIGHT) * (index + 0.5)) / count;
   const y = (value) => TOP + (height - TOP - BOTTOM) * (1 - value / top);
   const parts = [...grid(top, y, unit), ...clock(begin, step, count, x, height)];
   for (const mark of marks) {
@@ -25,7 +27,7 @@ export function lines({ label, begin, step, tracks, unit, marks = [], height = 2
   });
   const named = drawn.filter((track) => track.name);
   return el("figure", { tabindex: "0" },
-    svg("svg", { viewBox: `0 0 ${WIDTH} ${height}`, role: "img", "aria-label": `${label}: ${named.map((track) => summary(track, unit)).join("; ")}` }, parts),
+    svg("svg", { viewBox: `0 0 ${width()} ${height}`, role: "img", "aria-label": `${label}: ${named.map((track) => summary(track, unit)).join("; ")}` }, parts),
     named.length > 1 ? el("ul", { class: "legend" }, named.map((track, index) =>
       el("li", {}, el("i", { class: track.color ?? `c${(index % 6) + 1}` }), track.name))) : null);
 }
@@ -36,7 +38,7 @@ export function heat({ label, begin, step, quantiles, unit, height = 200 }) {
   if (!known.length) return el("p", { class: "empty" }, "Nothing was measured in this window.");
   const low = Math.log10(Math.min(...known)) - 0.1, high = Math.log10(Math.max(...known)) + 0.1;
   const count = quantiles[0].values.length, rows = 24;
-  const x = (index) => LEFT + ((WIDTH - LEFT - RIGHT) * index) / count;
+  const x = (index) => LEFT + ((width() - LEFT - RIGHT) * index) / count;
   const y = (power) => TOP + (height - TOP - BOTTOM) * (1 - (power - low) / (high - low));
   const parts = [];
   for (let column = 0; column < count; column += 1) {
@@ -50,11 +52,11 @@ export function heat({ label, begin, step, quantiles, unit, height = 200 }) {
     });
   }
   for (let power = Math.ceil(low); power <= Math.floor(high); power += 1) {
-    parts.push(svg("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y(power), y2: y(power) }),
+    parts.push(svg("line", { class: "grid", x1: LEFT, x2: width() - RIGHT, y1: y(power), y2: y(power) }),
       svg("text", { x: LEFT - 6, y: y(power) + 4, "text-anchor": "end" }, unit(10 ** power)));
   }
   parts.push(...clock(begin, step, count, (index) => x(index + 0.5), height));
-  return el("figure", { tabindex: "0" }, svg("svg", { viewBox: `0 0 ${WIDTH} ${height}`, role: "img",
+  return el("figure", { tabindex: "0" }, svg("svg", { viewBox: `0 0 ${width()} ${height}`, role: "img",
     "aria-label": `${label}, between ${unit(Math.min(...known))} and ${unit(Math.max(...known))}` }, parts));
 }
 
@@ -62,20 +64,20 @@ export function heat({ label, begin, step, quantiles, unit, height = 200 }) {
 export function pareto(points) {
   const height = 240, most = (key) => ceiling(Math.max(1.05, ...points.map((point) => point[key])));
   const mostX = most("size"), mostY = most("speed");
-  const x = (value) => LEFT + ((WIDTH - LEFT - RIGHT) * value) / mostX;
+  const x = (value) => LEFT + ((width() - LEFT - RIGHT) * value) / mostX;
   const y = (value) => TOP + (height - TOP - BOTTOM - 14) * (1 - value / mostY);
   const parts = grid(mostY, y, (value) => `${value}×`);
   for (const share of [0.25, 0.5, 0.75, 1]) {
     parts.push(svg("text", { x: x(mostX * share), y: height - BOTTOM + 4, "text-anchor": "end" }, `${+(mostX * share).toFixed(2)}`));
   }
-  parts.push(svg("text", { x: (LEFT + WIDTH) / 2, y: height - 4, "text-anchor": "middle" }, "size ÷ size before"));
+  parts.push(svg("text", { x: (LEFT + width()) / 2, y: height - 4, "text-anchor": "middle" }, "size ÷ size before"));
   const front = points.filter((point) => point.best).sort((a, b) => a.size - b.size);
   if (front.length > 1) parts.push(svg("path", { class: "line c1", d: front.map((point, index) => `${index ? "L" : "M"}${x(point.size)} ${y(point.speed)}`).join("") }));
   for (const point of points) {
     parts.push(svg("circle", { class: `point ${point.mood}`, cx: x(point.size), cy: y(point.speed), r: point.best ? 6 : 4 }, svg("title", {}, point.text)),
       point.name ? svg("text", { x: x(point.size) + 9, y: y(point.speed) + 4 }, point.name) : null);
   }
-  return el("figure", { tabindex: "0" }, svg("svg", { viewBox: `0 0 ${WIDTH} ${height}`, role: "img",
+  return el("figure", { tabindex: "0" }, svg("svg", { viewBox: `0 0 ${width()} ${height}`, role: "img",
     "aria-label": `Speed and size of variants: ${points.map((point) => point.text).join("; ")}` }, parts.filter(Boolean)));
 }
 
@@ -104,7 +106,7 @@ function band(low, high, x, y) {
 
 function grid(top, y, unit) {
   return [0, 0.5, 1].flatMap((share) => [
-    svg("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y(top * share), y2: y(top * share) }),
+    svg("line", { class: "grid", x1: LEFT, x2: width() - RIGHT, y1: y(top * share), y2: y(top * share) }),
     svg("text", { x: LEFT - 6, y: y(top * share) + 4, "text-anchor": "end" }, unit(top * share)),
   ]);
 }

@@ -43,7 +43,7 @@ async function show() {
     if (latest) drawn.beat?.(latest);
   } catch (error) {
     if (mine !== visit) return;
-    content.replaceChildren(el("h1", {}, title), el("div", { class: "notice bad", role: "alert" }, el("p", {}, error.message),
+    content.replaceChildren(el("h1", {}, title), el("div", { class: error.isForLater ? "notice" : "notice bad", role: error.isForLater ? "status" : "alert" }, el("p", {}, error.message),
       el("p", { class: "query" }, error.reason ?? "UNEXPECTED"), el("button", { onclick: show }, "Try again")));
     if (!error.reason) throw error;
   }

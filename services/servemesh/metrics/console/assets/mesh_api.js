@@ -1,8 +1,9 @@
 // Asks the mesh. Requests and answers are those of its gRPC APIs, in protobuf's JSON.
 export class Refusal extends Error {
-  constructor(reason, message) {
+  constructor(reason, message, status = 0) {
     super(message);
     this.reason = reason;
+    this.isForLater = status === 409; // the mesh is well, and cannot say yet
   }
 }
 
@@ -20,7 +21,7 @@ export async function ask({ service, method, request }) {
     throw new Refusal("CONSOLE_AWAY", "the console does not answer; is the mesh still up?");
   }
   const body = await answer.json().catch(() => ({ reason: "UNREADABLE", message: "the answer is not JSON" }));
-  if (!answer.ok) throw new Refusal(body.reason, body.message);
+  if (!answer.ok) throw new Refusal(body.reason, body.message, answer.status);
   return body;
 }
 
