@@ -101,10 +101,12 @@ class BadDay:
             if alert.state == "FIRING" and (subject := next(iter(alert.labels.values()), "")) in subjects
         }
 
-    def until(self, wanted: set[tuple[str, str]], what: str) -> dict[tuple[str, str], Alert]:
-        """Wait until just that fires."""
+    def until(
+        self, wanted: set[tuple[str, str]], what: str, *, perhaps: frozenset[tuple[str, str]] = frozenset()
+    ) -> dict[tuple[str, str], Alert]:
+        """Wait until just that fires, and perhaps that."""
         begin_s = time.monotonic()
-        while (found := self.firing()).keys() != wanted:
+        while (found := self.firing()).keys() - perhaps != wanted:
             waited_s = time.monotonic() - begin_s
             if waited_s > WAIT_S:
                 raise AssertionError(f"{what}: fires {sorted(found)}, expected {sorted(wanted)}")
@@ -120,7 +122,7 @@ def _bad_hour(time_s: float, now_s: float) -> Situation:
     usual, ago_s = usual_rows_per_s(time_s), now_s - time_s
     is_bad = ago_s <= 3_600
     return Situation(
-        rows_per_s=max(900.0, 2.5 * usual) if is_bad else usual,
+        rows_per_s=max(800.0, 2.0 * usual) if is_bad else usual,
         slow_worker=WORKERS[2] if ago_s <= 2_400 else "",
         slowness=5.0,
         disk_share=0.55 + 0.25 * (1 - ago_s / 3_600) if is_bad else 0.55,
@@ -145,16 +147,17 @@ def told(day: BadDay, hook: Hook) -> None:
             )
             day.client.push("digits", bad_version(day.folder))
             day.client.deploy("digits", version=2, wait_s=30)
-            deployed = datetime.now(UTC)
             fired = day.until(STORY, f"version 2 of digits was deployed ({callers.failed} calls failed)")
             check_webhook(hook, fired)
-            check_report(day, deployed)
+            check_report(day)
             check_forecast(day)
             day.client.deploy("digits", version=1, wait_s=30)
             day.situation = replace(
                 day.situation, rows_per_s=usual_rows_per_s(time.time()), slow_worker="", disk_share=0.3
             )
-            day.until(set(), "version 1 is back, and all is well: nothing fires")
+            # A forecast believes an hour of double traffic rather than half a minute of the usual.
+            perhaps = frozenset({("model_capacity", MODEL)})
+            day.until(set(), "version 1 is back, and all is well: nothing fires", perhaps=perhaps)
         finally:
             day.over.set()
             live.join()
@@ -168,7 +171,7 @@ def check_webhook(hook: Hook, fired: dict[tuple[str, str], Alert]) -> None:
     assert hook.forged == 0, "a delivery whose signature is wrong"
 
 
-def check_report(day: BadDay, deployed: datetime) -> None:
+def check_report(day: BadDay) -> None:
     """The report names the bad version as the cause, and the alerts, and draws the disk."""
     now = datetime.now(UTC)
     report = day.client.metrics.create_report(now - timedelta(hours=3), now)

@@ -137,7 +137,7 @@ async def test_what_was_measured_is_drawn_and_an_error_has_the_change_that_it_ca
     assert "Calls per second, by model" in page
     assert "version 2" in page
     assert re.search(
-        r"began (at the same time as|\d+ min after) deployment.updated of deployments/digits", page
+        r"began (with|\d+ min after) deployment.updated of deployments/digits", page
     )
 
 

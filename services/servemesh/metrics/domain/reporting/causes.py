@@ -51,10 +51,8 @@ def told(cause: Annotation | None, began_s: float | None) -> str:
         return ""
     if cause is None:
         return "nothing changed in the half hour before it began"
-    apart_s = began_s - cause.time_s
-    when = "at the same time as" if abs(apart_s) < 60 else f"{abs(apart_s) / 60:.0f} min after"
-    if apart_s <= -60:
-        when = "just before"
+    after_s = began_s - cause.time_s
+    when = f"{after_s / 60:.0f} min after" if after_s >= 60 else "with"  # a step is not looked into
     return f"began {when} {cause.kind} of {cause.resource}: {cause.text}"
 
 
