@@ -59,7 +59,11 @@ SECTIONS: Sequence[tuple[str, str, type[BaseSettings]]] = (
         "What comes in, the store, and what is concluded from it.",
         servemesh.metrics.settings.Settings,
     ),
-    ("Console", "What browsers are shown, in a process of its own.", servemesh.metrics.console.settings.Settings),
+    (
+        "Console",
+        "What browsers are shown, in a process of its own.",
+        servemesh.metrics.console.settings.Settings,
+    ),
     ("Worker", "The process that runs models.", servemesh.worker.settings.Settings),
 )
 

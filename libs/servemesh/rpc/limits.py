@@ -17,5 +17,7 @@ class Limits:
     calls_max: int = 8_192  # in flight at once, health checks and reflection not counted
     deadline_s_default: float = DEADLINE_S_DEFAULT  # of a unary call whose client gave none
     deadline_s_max: float = 300.0  # of a unary call, whatever its client gave; streams have none
-    takes_gzip: bool = False  # for servers of protocols whose clients compress; others refuse what could be a bomb
+    takes_gzip: bool = (
+        False  # for servers of protocols whose clients compress; others refuse what could be a bomb
+    )
     drain_wait_s: float = 0.0  # between NOT_SERVING and the first refusal: load balancers look away first
