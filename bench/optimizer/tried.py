@@ -99,14 +99,17 @@ WORDS: Mapping[str, str] = {
 
 
 def words(steps: Steps) -> str:
-    """Return steps as a reader wants them: the pass and what is not its default."""
+    """Return steps as a reader wants them: the pass and what was given; of a whole set what is not its default."""
     return " + ".join(_words(each) for each in steps)
 
 
 def _words(each: PassStep) -> str:
     usual = completed(PassStep(pass_id=each.pass_id), PASSES).parameters
+    is_whole = len(each.parameters) == len(usual)
     given = ", ".join(
-        f"{name} {_short(value)}" for name, value in each.parameters.items() if value != usual[name]
+        f"{name} {_short(value)}"
+        for name, value in each.parameters.items()
+        if not is_whole or value != usual[name]
     )
     return f"{each.pass_id} ({given})" if given else each.pass_id
 
