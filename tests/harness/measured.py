@@ -37,7 +37,8 @@ def level(metric: Metric, time_s: float, value: float, **labels: str) -> Point:
 def observed(metric: Metric, time_s: float, values: Iterable[float], **labels: str) -> Point:
     """Give what a histogram observed."""
     histogram = ExponentialHistogram.of(values, scale=4)
-    return Point(Series.of(metric.name, Kind.HISTOGRAM, **labels), round(time_s * 1000), histogram)
+    series = Series(metric.name, Kind.HISTOGRAM, "", tuple(sorted(labels.items())))
+    return Point(series, round(time_s * 1000), histogram)
 
 
 def worked(

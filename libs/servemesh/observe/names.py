@@ -83,6 +83,7 @@ WORKER_FEATURE_VALUES = _metric(
     "version",
     "tensor",
     "feature",
+    "kind",
 )
 
 SPAN_QUEUE = "worker.queue"  # a call waits for its batch
@@ -289,6 +290,7 @@ LOCAL_MEMORY = _metric("servemesh.local.process.memory", "Resident memory.", "pr
 LOCAL_CPU = _metric("servemesh.local.process.cpu", "Processor time used.", "process", unit=SECONDS)
 
 MESH_STATE = "mesh.state"  # with state
+MESH_SCALED = "mesh.scaled"  # with workers, needed: another number of workers is to run
 PROCESS_DIED = "process.died"  # with process_name, exit_code, ready
 PROCESS_LATE = "process.late"  # with process_name: it was told to end, had not done so in time and was killed
 PROCESS_HANGS = "process.hangs"  # with process_name: it lives, but no longer answers, and was killed

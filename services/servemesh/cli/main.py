@@ -10,6 +10,7 @@ from servemesh.cli import output
 from servemesh.cli.commands import (
     alerts,
     analysing,
+    autoscaling,
     catalogue,
     datasets,
     jobs,
@@ -40,6 +41,7 @@ app.command("up")(local_mesh.up)
 app.command("down")(local_mesh.down)
 app.command("status")(status.status)
 app.command("logs")(local_mesh.logs)
+app.command("autoscale")(autoscaling.autoscale)
 app.command("top")(top.top)
 app.command("deploy")(serving.deploy)
 app.command("undeploy")(serving.undeploy)

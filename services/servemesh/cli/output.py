@@ -35,6 +35,7 @@ _STYLES = {
     "BACKOFF": "red",
     "UNLOADED": "dim",
     "STOPPED": "dim",
+    "RESTING": "dim",
 }
 
 

@@ -46,7 +46,16 @@ class SupervisorProcess:
         """Where the logs of the mesh lie."""
         return self._folder.logs
 
-    def start(self, *, workers: int, port: int, http_port: int, console_port: int, metrics_port: int) -> None:
+    def start(
+        self,
+        *,
+        workers: int,
+        workers_max: int,
+        port: int,
+        http_port: int,
+        console_port: int,
+        metrics_port: int,
+    ) -> None:
         """Start it in a session of its own, so that a Ctrl-C at the terminal reaches only us."""
         _check_installed()
         try:
@@ -66,6 +75,7 @@ class SupervisorProcess:
                 env=supervisor_environment(
                     data_dir=self._folder.path,
                     workers=workers,
+                    workers_max=workers_max,
                     port=port,
                     http_port=http_port,
                     console_port=console_port,

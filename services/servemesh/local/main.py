@@ -10,23 +10,33 @@ import random
 import sys
 import sysconfig
 import time
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from servemesh.lifecycle import EXIT_REFUSED, EXIT_USAGE, Stop, SystemClock, until_signalled, wrong_setting
+from servemesh.lifecycle import (
+    EXIT_REFUSED,
+    EXIT_USAGE,
+    Stop,
+    SystemClock,
+    background,
+    until_signalled,
+    wrong_setting,
+)
 from servemesh.local.adapters import tcp_ports
 from servemesh.local.adapters.data_dir import DataDir, DataDirBusyError
 from servemesh.local.adapters.envoy_program import envoy_path
 from servemesh.local.adapters.http_probe import HttpProbe
+from servemesh.local.adapters.mesh_demand import MeshDemand
 from servemesh.local.adapters.metrics_page import serving_metrics
 from servemesh.local.adapters.os_process import OsLauncher
 from servemesh.local.adapters.process_usage import ProcessUsage
-from servemesh.local.domain import plan, ports
+from servemesh.local.domain import plan, ports, scaling
 from servemesh.local.domain.layout import MeshLayout, Programs, port_names
 from servemesh.local.domain.processes import MeshStatus, ProcessStatus
 from servemesh.local.domain.restarts import RestartPolicy
+from servemesh.local.scaling import Autoscaler
 from servemesh.local.service import HopelessError, Supervisor, Timing
 from servemesh.local.settings import Settings, inherited_environment
 from servemesh.observe import metrics
@@ -112,8 +122,30 @@ async def _supervised(settings: Settings, data_dir: DataDir, block: int, stop: S
                 delay_s_max=settings.restart_delay_s_max, unready_s_max=2 * settings.ready_timeout_s
             ),
             timing=Timing(grace_s=settings.grace_s, ready_s=settings.ready_timeout_s),
+            resting=scaling.resting(layout.workers, settings.workers),
         )
-        await supervisor.run(stop)
+        async with AsyncExitStack() as loops:
+            if layout.workers > settings.workers:
+                demand = await loops.enter_async_context(MeshDemand.connected(layout.edge_address))
+                autoscaler = Autoscaler(
+                    demand,
+                    supervisor.rest,
+                    _scaling_policy(settings),
+                    SystemClock(),
+                    interval_s=settings.scaling_interval_s,
+                )
+                await loops.enter_async_context(background(autoscaler.run))
+            await supervisor.run(stop)
+
+
+def _scaling_policy(settings: Settings) -> scaling.ScalingPolicy:
+    return scaling.ScalingPolicy(
+        workers_min=settings.workers,
+        workers_max=settings.workers_max,
+        up_s=settings.scaling_up_s,
+        down_s=settings.scaling_down_s,
+        rest_s=settings.scaling_rest_s,
+    )
 
 
 def _told(error: HopelessError, data_dir: DataDir) -> str:
@@ -134,7 +166,8 @@ def _laid_out(settings: Settings, data_dir: DataDir, block: int) -> MeshLayout:
     has_metrics = settings.with_metrics and all(map(importlib.util.find_spec, _METRICS_NEEDS))
     if has_metrics and settings.console_port and not tcp_ports.is_free(settings.console_port):
         raise _taken(settings.console_port, "console", "--console-port")
-    names = port_names(settings.workers)
+    workers = max(settings.workers, settings.workers_max)
+    names = port_names(workers)
     public = (("edge", settings.port), ("http", settings.http_port), ("console", settings.console_port))
     names += [name for name, port in public if not port]
     chosen = ports.chosen(
@@ -143,7 +176,7 @@ def _laid_out(settings: Settings, data_dir: DataDir, block: int) -> MeshLayout:
     data_dir.keep_ports(chosen)
     return MeshLayout(
         data_dir=data_dir.path,
-        workers=settings.workers,
+        workers=workers,
         cpus=os.cpu_count() or 1,
         has_optimizer=all(importlib.util.find_spec(module) for module in _OPTIMIZER_NEEDS),
         has_metrics=has_metrics,

@@ -91,6 +91,7 @@ class Supervisor:
         random: Callable[[], float],
         policy: RestartPolicy,
         timing: Timing,
+        resting: frozenset[str] = frozenset(),
     ) -> None:
         self._plan = plan
         self._status = status
@@ -103,6 +104,21 @@ class Supervisor:
         self._timing = timing
         self._running: dict[str, RunningProcess] = {}
         self._stopping = {stage: asyncio.Event() for stage in Stage}
+        self._resting = resting
+
+    def rest(self, resting: frozenset[str]) -> None:
+        """Have exactly these processes not run: those that do are told to end, others are started again."""
+        for name in resting - self._resting:
+            if name in self._running and not self._is_ending():
+                self._change_process(name, state=State.RESTING)
+                self._running[name].terminate()
+                asyncio.get_running_loop().call_later(self._timing.grace_s, self._kill, self._running[name])
+        self._resting = resting
+
+    def _kill(self, process: RunningProcess) -> None:
+        """Kill a process that was told to end and still runs."""
+        if process in self._running.values():
+            process.kill()
 
     async def run(self, stop: Callable[[], Awaitable[object]]) -> None:
         """Start everything, keep it running until `stop` returns, then end it stage by stage.
@@ -134,6 +150,8 @@ class Supervisor:
             ready, code = await self._lived(spec)
             if stopping.is_set():
                 break
+            if spec.name in self._resting:
+                continue
             lived_s = self._now_s() - born_s
             deaths = deaths.after(lived_s=lived_s, ready=ready, policy=self._policy)
             _log.warning(
@@ -150,9 +168,14 @@ class Supervisor:
         self._change_process(spec.name, state=State.STOPPED, pid=None)
 
     async def _may_start(self, spec: ProcessSpec, stopping: asyncio.Event) -> bool:
-        """Wait for the file that `spec` needs; False if it is to stop before that."""
+        """Wait until `spec` is wanted and for the file that it needs; False if it is to stop before that."""
+        is_told = False
         while not stopping.is_set():
-            if spec.needs_file is None or self._probe.has_file(spec.needs_file):
+            if spec.name in self._resting:
+                if not is_told:
+                    self._change_process(spec.name, state=State.RESTING, pid=None)
+                is_told = True
+            elif spec.needs_file is None or self._probe.has_file(spec.needs_file):
                 return True
             await _set_within(stopping, self._timing.poll_s)
         return False
@@ -186,11 +209,11 @@ class Supervisor:
             failing = names.PROCESS_UNREADY
         else:
             await self._settled(spec)
-            if not self._stopping[spec.stage].is_set():
+            if not self._stopping[spec.stage].is_set() and spec.name not in self._resting:
                 self._change_process(spec.name, state=State.READY)
             await self._until_hung(spec)
             failing = names.PROCESS_HANGS
-        if not self._is_ending():
+        if not self._is_ending() and spec.name not in self._resting:
             _log.warning(failing, extra={"process_name": spec.name})
             process.kill()
 

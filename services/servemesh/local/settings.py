@@ -25,6 +25,16 @@ class Settings(BaseSettings):
     """Everything the mesh stores lies here."""
     workers: int = Field(default=2, ge=1, le=64)
     """Worker processes."""
+    workers_max: int = Field(default=0, ge=0, le=64)
+    """Where it is more than `workers`, so many are started as the demand asks for, from `workers` up to this."""
+    scaling_interval_s: float = Field(default=10.0, gt=0, le=600)
+    """How often it is asked what the demand needs."""
+    scaling_up_s: float = Field(default=20.0, ge=0, le=3600)
+    """Workers are added when more were needed for so long, at every look."""
+    scaling_down_s: float = Field(default=300.0, ge=0, le=86_400)
+    """One worker is ended when fewer were needed for so long, at every look."""
+    scaling_rest_s: float = Field(default=30.0, ge=0, le=3600)
+    """The least time between two such changes."""
     port: int = Field(default=8001, ge=0, le=65535)
     """The mesh's one public gRPC port, Envoy's; 0 takes a free one."""
     http_port: int = Field(default=8000, ge=0, le=65535)
@@ -53,13 +63,21 @@ def inherited_environment() -> Mapping[str, str]:
 
 
 def supervisor_environment(
-    *, data_dir: Path, workers: int, port: int, http_port: int, console_port: int, metrics_port: int
+    *,
+    data_dir: Path,
+    workers: int,
+    workers_max: int,
+    port: int,
+    http_port: int,
+    console_port: int,
+    metrics_port: int,
 ) -> Mapping[str, str]:
     """Return the environment that tells a supervisor process these settings."""
     return {
         **os.environ,
         "SERVEMESH_LOCAL_DATA_DIR": str(data_dir),
         "SERVEMESH_LOCAL_WORKERS": str(workers),
+        "SERVEMESH_LOCAL_WORKERS_MAX": str(workers_max),
         "SERVEMESH_LOCAL_PORT": str(port),
         "SERVEMESH_LOCAL_HTTP_PORT": str(http_port),
         "SERVEMESH_LOCAL_CONSOLE_PORT": str(console_port),

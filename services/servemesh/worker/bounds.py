@@ -8,6 +8,7 @@ from servemesh.runtime.sessions import RuntimeOptions
 from servemesh.worker.adapters import machine
 from servemesh.worker.adapters.disk_cache import CacheSettings
 from servemesh.worker.domain.batching import BatchPolicy
+from servemesh.worker.service.drift_samples import Sampling
 from servemesh.worker.service.loading import LoadLimits
 from servemesh.worker.service.reconciler import ReconcilePolicy
 from servemesh.worker.service.watchdog import WatchLimits
@@ -114,3 +115,10 @@ def blob_settings(settings: Settings) -> StoreSettings:
         retries_max=settings.s3_retries_max,
         threads_max=settings.s3_threads_max,
     )
+
+
+def sampling(settings: Settings) -> Sampling | None:
+    """Of which models rows are sampled; None of none."""
+    if not settings.drift_models:
+        return None
+    return Sampling(models=frozenset(settings.drift_models.split(",")), share=settings.drift_share)

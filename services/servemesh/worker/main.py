@@ -212,6 +212,7 @@ def _loader(settings: Settings, cache: DiskCache, journal: CrashFile, runs: Runs
         policy=bounds.batch_policy(settings),
         runs=runs,
         guard=guard,
+        sampling=bounds.sampling(settings),
     )
 
 

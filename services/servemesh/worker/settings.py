@@ -136,6 +136,11 @@ class Settings(BaseSettings):
     """Memory of the whole process; 0 takes half as much again as for Versions, and 1 GiB. A Version that keeps more
     than nine tenths of it ends the worker, as a crash of its own."""
 
+    drift_models: str = Field(default="", pattern=r"^$|^[a-z][a-z0-9_-]{0,62}(,[a-z][a-z0-9_-]{0,62})*$")
+    """Models whose inputs and outputs are sampled into histograms, so that drift can be seen, separated by commas."""
+    drift_share: float = Field(default=0.01, gt=0, le=1)
+    """Share of their rows that is sampled, at most one row of a run."""
+
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """The least that is logged."""
     otlp_endpoint: str | None = Field(

@@ -17,7 +17,7 @@ from servemesh.cli.commands.status import local_mesh
 from servemesh.cli.options import AsJson, DataDir
 from servemesh.cli.settings import Settings
 from servemesh.cli.supervisor import SupervisorProcess
-from servemesh.errors import ConflictError, ExpiredError, MissingError, ServemeshError
+from servemesh.errors import ConflictError, ExpiredError, InvalidError, MissingError, ServemeshError
 from servemesh.local.adapters.data_dir import DataDir as LocalFolder
 from servemesh.local.domain.processes import MeshStatus, State
 
@@ -26,11 +26,18 @@ _READY_S = 180.0
 _SAY_S = 10.0
 """Where no spinner can be shown, what is waited for is said so often."""
 _DOWN_S = 120.0
+_WORKERS_MAX = 64
 
 
 def up(
     data_dir: DataDir,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Worker processes.")] = 2,
+    autoscale: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MIN:MAX", help="Run as many workers as the demand needs, instead of --workers."
+        ),
+    ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="gRPC port of the mesh; 0: a free one.")] = 8001,
     http_port: Annotated[
         int, typer.Option(min=0, max=65535, help="HTTP port of the mesh; 0: a free one.")
@@ -46,8 +53,10 @@ def up(
 ) -> None:
     """Start a whole mesh on this machine. Ctrl-C drains and ends it."""
     supervisor = SupervisorProcess(data_dir.absolute(), detached=detach)
+    least, most = scaling_bounds(autoscale, "--autoscale") if autoscale is not None else (workers, workers)
     supervisor.start(
-        workers=workers,
+        workers=least,
+        workers_max=most,
         port=port,
         http_port=http_port,
         console_port=console_port,
@@ -67,6 +76,20 @@ def up(
         _taken_down(supervisor, as_json=as_json)
         if isinstance(reason, ServemeshError):
             raise
+
+
+def scaling_bounds(text: str, option: str) -> tuple[int, int]:
+    """Return the least and the most in MIN:MAX."""
+    least, colon, most = text.partition(":")
+    if not (colon and least.isdigit() and most.isdigit() and 1 <= int(least) <= int(most) <= _WORKERS_MAX):
+        raise InvalidError(
+            f"{option} is {text!r}, expected MIN:MAX with 1 ≤ MIN ≤ MAX ≤ {_WORKERS_MAX}, for example 1:4",
+            reason="OPTION_MALFORMED",
+            field=option,
+            expected="MIN:MAX",
+            got=text,
+        )
+    return int(least), int(most)
 
 
 def down(data_dir: DataDir, as_json: AsJson = False) -> None:
@@ -150,12 +173,14 @@ def _brought_up(supervisor: SupervisorProcess) -> MeshStatus:
 def _waiting_for(mesh: MeshStatus | None) -> str:
     if mesh is None:
         return "the supervisor"
-    late = [process.name for process in mesh.processes if process.state is not State.READY]
+    late = [process.name for process in mesh.processes if process.state not in (State.READY, State.RESTING)]
     return ", ".join(late) or "the first answer"
 
 
 def _panel(mesh: MeshStatus, *, detached: bool) -> Panel:
-    workers = sum(process.name.startswith("worker-") for process in mesh.processes)
+    all_workers = [process for process in mesh.processes if process.name.startswith("worker-")]
+    workers = sum(process.state is not State.RESTING for process in all_workers)
+    more = f", up to {len(all_workers)} as the demand needs" if workers < len(all_workers) else ""
     settings = Settings()
     is_own_folder = Path(mesh.data_dir) != settings.data_dir.absolute()
     down = f"servemesh down --data-dir {mesh.data_dir}" if is_own_folder else "servemesh down"
@@ -172,7 +197,7 @@ def _panel(mesh: MeshStatus, *, detached: bool) -> Panel:
         + (f"console   http://{mesh.console_address}\n" if mesh.console_address else "")
         + f"metrics   http://{mesh.metrics_address}/metrics\n"
         f"data      {mesh.data_dir}\n"
-        f"workers   {workers}\n\n"
+        f"workers   {workers}{more}\n\n"
         "Next:\n" + "".join(f"  {step}\n" for step in steps)
     ) + ("" if detached else "Ctrl-C drains and ends it.")
     title = "[green]The mesh is ready[/green]"

@@ -63,7 +63,14 @@ def port_names(workers: int) -> list[str]:
     """Return the names of the ports that a mesh with so many workers needs beside its public ones."""
     names = ["nats", "nats-monitor", *(f"weed-{part}" for part in _WEED_PORTS)]
     names += ["registry", "registry-metrics", "gateway", "gateway-metrics", "gateway-xds", "envoy-admin"]
-    names += ["optimizer", "optimizer-metrics", "rest-metrics", "metrics", "metrics-metrics", "console-metrics"]
+    names += [
+        "optimizer",
+        "optimizer-metrics",
+        "rest-metrics",
+        "metrics",
+        "metrics-metrics",
+        "console-metrics",
+    ]
     for number in range(1, workers + 1):
         names += [f"worker-{number}", f"worker-{number}-metrics"]
     return names

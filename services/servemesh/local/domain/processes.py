@@ -24,6 +24,8 @@ class State(StrEnum):
     READY = "READY"
     DEGRADED = "DEGRADED"
     """Of the mesh only: it was READY, and some process is on its way back."""
+    RESTING = "RESTING"
+    """Of a worker: it is not needed now, and does not run or is ending."""
     BACKOFF = "BACKOFF"
     STOPPING = "STOPPING"
     STOPPED = "STOPPED"
@@ -91,6 +93,6 @@ class MeshStatus:
 def _whole(state: State, processes: tuple[ProcessStatus, ...]) -> State:
     if state in (State.STOPPING, State.STOPPED, State.FAILED):
         return state
-    if all(process.state is State.READY for process in processes):
+    if all(process.state in (State.READY, State.RESTING) for process in processes):
         return State.READY
     return State.STARTING if state is State.STARTING else State.DEGRADED

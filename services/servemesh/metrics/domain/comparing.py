@@ -83,14 +83,15 @@ def errors_compared(baseline: Side, candidate: Side) -> Comparison:
         sizes.append(calls / _clumping(side.calls, side.failed))
     blocks = int(((baseline.calls > 0) | (candidate.calls > 0)).sum())
     clumped = sum(sizes) < float(baseline.calls.sum() + candidate.calls.sum())
-    freedom = blocks - 1 if clumped else math.inf
-    low, high = _newcombe(shares, sizes, float(special.stdtrit(freedom, (1 + CONFIDENCE) / 2)))
+    reach = _reach(blocks - 1) if clumped else float(special.ndtri((1 + CONFIDENCE) / 2))
+    low, high = _newcombe(shares, sizes, reach)
     pooled = (shares[0] * sizes[0] + shares[1] * sizes[1]) / sum(sizes)
     if min(pooled, 1 - pooled) * min(sizes) < _EXPECTED_MIN:
         p_value, method = _fisher(shares, sizes), "Fisher's exact test"
     else:
         error = math.sqrt(pooled * (1 - pooled) * (1 / sizes[0] + 1 / sizes[1]))
-        p_value = 2 * float(special.stdtr(freedom, -abs(shares[1] - shares[0]) / error))
+        score = -abs(shares[1] - shares[0]) / error
+        p_value = 2 * float(special.stdtr(blocks - 1, score) if clumped else special.ndtr(score))
         method = "two-proportion t, by blocks" if clumped else "two-proportion z"
     return Comparison(
         measure="error_ratio",
@@ -109,7 +110,7 @@ def _tested(measure: str, values: Sequence[float], drawn: Floats, blocks: int) -
     difference = values[1] - values[0]
     # Resampled blocks scatter a little less than blocks do.
     error *= math.sqrt(blocks / (blocks - 1))
-    reach = float(special.stdtrit(blocks - 1, (1 + CONFIDENCE) / 2)) * error
+    reach = _reach(blocks - 1) * error
     if error > 0:
         p_value = 2 * float(special.stdtr(blocks - 1, -abs(difference) / error))
     else:
@@ -123,6 +124,11 @@ def _tested(measure: str, values: Sequence[float], drawn: Floats, blocks: int) -
         p_value=p_value,
         method="block bootstrap t",
     )
+
+
+def _reach(freedom: int) -> float:
+    """Return how many standard errors an interval reaches to either side, by Student's t."""
+    return float(special.stdtrit(freedom, (1 + CONFIDENCE) / 2))
 
 
 def _answered(side: Side) -> Floats:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from servemesh.errors import ConflictError
+from servemesh.exponential import ExponentialHistogram
+from servemesh.exponential_buckets import EMPTY
 from servemesh.metrics.domain.drift import FeatureDrift, drifted
 from servemesh.metrics.domain.queries import Measure, Window
-from servemesh.metrics.service.asking import courses, merged
+from servemesh.metrics.service.asking import Key, courses, merged
 from servemesh.metrics.service.ports import Readings
 from servemesh.metrics.service.windows import checked
 from servemesh.observe import names
 
 FEATURES_MAX = 1000
 ROWS_MIN = 100
-_BY = ("tensor", "feature")
+_BY = ("tensor", "feature", "kind")
+_ALL = "-1"
 _DAY_S, _BACK_S = 86_400.0, 400 * 86_400.0
 _STEP_S = 3600.0
 
@@ -48,14 +52,14 @@ class Drifts:
         name = f"models/{model}/versions/{version}"
         if first is None:
             raise ConflictError(
-                f"features of {name} are not sampled: set the label `servemesh-drift` of the Version, or "
-                "SERVEMESH_WORKER_DRIFT_SHARE of the workers, and wait",
+                f"features of {name} are not sampled: name {model} in SERVEMESH_WORKER_DRIFT_MODELS, start the "
+                "workers again, and wait",
                 reason="DRIFT_NOT_SAMPLED",
                 name=name,
             )
-        now = await merged(self._readings, names.WORKER_FEATURE_VALUES, window, _BY, filters)
-        was = await merged(self._readings, names.WORKER_FEATURE_VALUES, first, _BY, filters)
-        rows = [max((each.count for each in found.values()), default=0) for found in (now, was)]
+        now = _signed(await merged(self._readings, names.WORKER_FEATURE_VALUES, window, _BY, filters))
+        was = _signed(await merged(self._readings, names.WORKER_FEATURE_VALUES, first, _BY, filters))
+        rows = [_rows(found) for found in (now, was)]
         if min(rows) < ROWS_MIN:
             raise ConflictError(
                 f"{rows[0]} rows of {name} were sampled in the window and {rows[1]} in the reference, {ROWS_MIN} of "
@@ -90,3 +94,19 @@ class Drifts:
                 begin_s = found.begin_s + int(sampled[0]) * found.step_s
                 return Window(begin_s=begin_s, end_s=begin_s + _DAY_S)
         return None
+
+
+def _signed(told: Mapping[Key, ExponentialHistogram]) -> dict[tuple[str, str], ExponentialHistogram]:
+    """Return by tensor and feature the distribution of both signs, which are told apart."""
+    found: dict[tuple[str, str], ExponentialHistogram] = {}
+    for (tensor, feature, kind), histogram in told.items():
+        if kind == "negative":
+            histogram = replace(histogram, positive=EMPTY, negative=histogram.positive)
+        known = found.get((tensor, feature), ExponentialHistogram())
+        found[tensor, feature] = known.merged([replace(histogram, sum=0.0, min=math.nan, max=math.nan)])
+    return found
+
+
+def _rows(found: Mapping[tuple[str, str], ExponentialHistogram]) -> int:
+    """Return how many rows were sampled: one value of each feature is counted of each."""
+    return max((each.count for (_, feature), each in found.items() if feature != _ALL), default=0)

@@ -13,6 +13,7 @@ from servemesh.metrics.domain.figures import Figures, Prices, Tally, added, figu
 from servemesh.metrics.domain.queries import Measure, Window
 from servemesh.metrics.service.asking import Key, courses, growth, merged
 from servemesh.metrics.service.ports import Readings
+from servemesh.metrics.service.windows import checked
 from servemesh.observe import names
 
 SUBJECTS_MAX = 1000
@@ -63,7 +64,7 @@ class Overview:
     async def get(self, window: Window, kind: SubjectKind) -> MeshOverview:
         """Return the figures over the window, of the mesh and of each subject of that kind."""
         by = _LABELS[kind]
-        tallies = await self._tallies(window, by)
+        tallies = await self._tallies(checked(window), by)
         span_s = window.end_s - window.begin_s
         subjects = [
             figures(_subject(kind, key), tally, window_s=span_s, prices=self._prices)

@@ -15,6 +15,7 @@ from servemesh.worker.domain.signature import Signature
 from servemesh.worker.domain.versions import AssignedVersion, Version
 from servemesh.worker.service.batch_metrics import BatchMetrics
 from servemesh.worker.service.batcher import Batcher, Pools, threads
+from servemesh.worker.service.drift_samples import SampledRuntime, Sampling
 from servemesh.worker.service.execution import Runtime
 from servemesh.worker.service.guard import Guard
 from servemesh.worker.service.runs import Runs
@@ -95,7 +96,9 @@ class Loader:
         runs: Runs | None = None,
         guard: Guard | None = None,
         pools: Pools = threads,
+        sampling: Sampling | None = None,
     ) -> None:
+        self._sampling = sampling
         self._artifacts = artifacts
         self._open_session = open_session
         self._journal = journal
@@ -130,7 +133,13 @@ class Loader:
         version, policy = assigned.version, assigned.batching.policy(self._policy)
         metrics = BatchMetrics(version.model, version.version_id)
         async with Batcher(
-            warm.runtime, warm.signature, policy, statistics, self._guard, metrics, self._pools
+            self._sampled(warm.runtime, version),
+            warm.signature,
+            policy,
+            statistics,
+            self._guard,
+            metrics,
+            self._pools,
         ) as batcher:
             yield ReadySlot(
                 model=version.model,
@@ -140,6 +149,13 @@ class Loader:
                 batcher=batcher,
                 statistics=statistics,
             )
+
+    def _sampled(self, runtime: Runtime, version: Version) -> Runtime:
+        if self._sampling is None or version.model not in self._sampling.models:
+            return runtime
+        return SampledRuntime(
+            runtime, model=version.model, version_id=version.version_id, share=self._sampling.share
+        )
 
     async def _opened(self, version: Version, path: Path) -> Session:
         self._journal.opening(version.sha256)
