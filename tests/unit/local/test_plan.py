@@ -65,6 +65,12 @@ def test_every_process_of_ours_sends_its_telemetry_to_the_metrics_service():
     assert metrics.stage > Stage.EDGE, "it must outlive those who send to it"
 
 
+def test_who_looks_on_gives_way_to_who_works():
+    niceness = {spec.name: spec.niceness for spec in a_plan().processes}
+    assert niceness["metrics"] == niceness["console"] > 0
+    assert {niceness[name] for name in ("worker-1", "envoy", "gateway", "registry")} == {0}
+
+
 def test_a_mesh_without_the_metrics_extra_has_no_metrics_service_and_sends_nothing():
     plan = a_plan(has_metrics=False)
     assert "metrics" not in [spec.name for spec in plan.processes]

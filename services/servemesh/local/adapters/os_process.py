@@ -67,7 +67,7 @@ class OsLauncher:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
-                preexec_fn=lambda: _die_with(parent),
+                preexec_fn=lambda: _settle(parent, spec.niceness),
             )
         finally:
             os.close(output)
@@ -105,8 +105,12 @@ def die_with_parent(parent: int, number: int) -> None:
         os._exit(1)
 
 
-def _die_with(parent: int) -> None:
+def _settle(parent: int, niceness: int) -> None:
     die_with_parent(parent, signal.SIGKILL)
+    os.nice(niceness)
+    # Where Linux shares out processors by session first, this is what counts between processes of ours.
+    with suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(niceness))
 
 
 def _kill_group(pid: int) -> None:

@@ -13,6 +13,7 @@ from servemesh.local.domain.processes import ProcessSpec, Stage
 BUCKET = "servemesh"
 MEMORY_SHARE = 0.5
 """Share of this machine's memory that all workers together may fill with models."""
+NICENESS = {"metrics": 10, "console": 10}  # who looks on gives way to who works
 _HOST = "127.0.0.1"
 
 
@@ -295,4 +296,5 @@ def _service(
         stage=stage,
         health_url=f"http://{metrics_address}/healthz",
         metrics_url=f"http://{metrics_address}/metrics",
+        niceness=NICENESS.get(name, 0),
     )

@@ -51,6 +51,8 @@ class ProcessSpec:
     metrics_url: str | None = None
     needs_file: str | None = None
     """Started only once this file exists."""
+    niceness: int = 0
+    """How much it gives way to the others where all want the processors, 0 to 19."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
