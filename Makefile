@@ -8,7 +8,7 @@ PYTEST := $(BIN)/pytest
 PYTESTS := $(PYTEST) --numprocesses 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock proto fmt lint test test-unit test-contract test-mesh test-faults test-e2e reliability simulate chaos demo examples examples-tools up bench bench-optimizer scale clean
+.PHONY: help setup lock proto fmt lint test test-unit test-contract test-mesh test-faults test-e2e reliability simulate chaos demo examples examples-tools up bench bench-optimizer bench-metrics otlp-node scale clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -93,6 +93,15 @@ bench: setup ## Measure the mesh beside Triton, MLServer and nginx and write doc
 
 bench-optimizer: setup ## Run every pass on six real models, and `auto` against Olive, and write docs/optimizer.md; QUICK=1 only prints
 	$(BIN)/python -m bench.optimizer $(if $(QUICK),--quick)
+
+bench-metrics: setup ## Measure the metrics service's intake and store and write docs/metrics.md
+	$(BIN)/python -m bench.metrics
+
+otlp-node: setup ## Deliver into the metrics service with OpenTelemetry's own SDK for Node, from npm; needs node
+	mkdir -p .cache/otlp-node
+	cp tests/e2e/otlp_node/package.json tests/e2e/otlp_node/package-lock.json tests/e2e/otlp_node/.npmrc .cache/otlp-node/
+	cd .cache/otlp-node && npm ci --silent
+	$(PYTEST) tests/e2e/test_otlp_from_node.py
 
 scale: setup ## Measure what a thousand workers cost gateway, Envoy and registry and write docs/performance.md
 	$(BIN)/python -m bench.scale

@@ -28,7 +28,6 @@ _PROCESS_GAUGES = (
     names.PROCESS_CHANNELS,
     names.PROCESS_MEMORY,
     names.HOST_CPU_BUSY,
-    names.HOST_CPU_COUNT,
     names.HOST_MEMORY_USED,
     names.HOST_MEMORY_MAX,
     names.HOST_DISK_USED,
@@ -81,6 +80,11 @@ class Fleet:
     def point_count(self) -> int:
         """How many points one round of all processes has."""
         return sum(process.point_count for process in self.processes)
+
+    @property
+    def distribution_count(self) -> int:
+        """How many of them are distributions."""
+        return sum(len(process.distributions) for process in self.processes)
 
     def requests(self, time_s: float, span_s: float) -> Iterator[Any]:
         """Bring every process to `time_s`, `span_s` after the time before, and yield its message."""

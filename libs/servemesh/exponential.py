@@ -296,6 +296,4 @@ def _part(low: float, high: float, limit: float) -> float:
 
 def _clamped(value: float, low: float, high: float) -> float:
     """Keep within what is known to be the least and the greatest."""
-    if value < low:
-        return low
-    return high if value > high else value
+    return low if value < low else high if value > high else value

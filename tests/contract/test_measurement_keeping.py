@@ -50,6 +50,7 @@ async def test_what_is_kept_is_there_after_another_start(tmp_path: Path):
 async def test_points_go_when_they_are_old_and_their_roll_ups_stay(store: DuckStore):
     await store.append(three_hours())
     now_ms = END_MS + 2 * HOUR_MS
+    await store.roll_up(END_MS + HOUR_MS)
     await store.roll_up(now_ms)
     await store.retain(now_ms, Retention(raw_s=3_600, minute_s=7_200))
     answer = await store.query(a_query("calls", Measure.INCREASE, BEGIN_MS, END_MS, step_ms=10_000))
@@ -65,15 +66,17 @@ async def test_what_is_not_rolled_up_yet_is_not_deleted(store: DuckStore):
 
 async def test_a_store_that_is_too_large_gives_up_its_oldest_points_first(store: DuckStore):
     await store.append(three_hours())
-    await store.roll_up(END_MS + HOUR_MS)
-    retained = await store.retain(END_MS + HOUR_MS, Retention(size_bytes_max=1))
+    for later_ms in (HOUR_MS, 2 * HOUR_MS):
+        await store.roll_up(END_MS + later_ms)
+    retained = await store.retain(END_MS + HOUR_MS, Retention(raw_s=86_400, size_bytes_max=1))
     assert [trim.resolution.name for trim in retained.trimmed][:1] == ["RAW"]
     assert {trim.resolution.name for trim in retained.trimmed} >= {"RAW", "MINUTE"}
 
 
 async def test_series_without_points_are_forgotten(store: DuckStore):
     await store.append([a_count(BEGIN_MS, worker="old"), a_count(BEGIN_MS + 3 * HOUR_MS, worker="new")])
-    await store.roll_up(BEGIN_MS + 4 * HOUR_MS)
+    for hours in (4, 5, 6):
+        await store.roll_up(BEGIN_MS + hours * HOUR_MS)
     await store.retain(BEGIN_MS + 4 * HOUR_MS, Retention(raw_s=7_200, minute_s=7_200, hour_s=7_200))
     assert [dict(series.labels)["worker"] for series in await store.forget_series()] == ["old"]
     await store.append([a_count(BEGIN_MS + 4 * HOUR_MS, worker="old")])

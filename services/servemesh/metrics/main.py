@@ -47,6 +47,7 @@ from servemesh.metrics.service.conclusions import Conclusions
 from servemesh.metrics.service.delivering import Channel, Delivering
 from servemesh.metrics.service.drift import Drifts
 from servemesh.metrics.service.expecting import ExpectedShortages
+from servemesh.metrics.service.exporting import Exporter, ExportSettings
 from servemesh.metrics.service.forecasting import Forecasts
 from servemesh.metrics.service.housekeeping import Housekeeping
 from servemesh.metrics.service.ingesting import Ingest
@@ -120,6 +121,9 @@ async def serve(
         store = await enter(_opened_store(settings))
         otlp = await _intake(settings, store, bus, page, stack)
         answers = await _answers(settings, store, bus, blobs, stack)
+        if settings.parquet_export:
+            exporter = Exporter(store, blobs, SystemClock(), ExportSettings())
+            await enter(background(exporter.run))
         health = Health()
         address = await enter(
             serving(

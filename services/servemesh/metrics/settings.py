@@ -90,7 +90,7 @@ class Settings(BaseSettings):
     spans_s: float = Field(default=_DAY_S, ge=60)
     """How long spans are kept."""
 
-    raw_s: float = Field(default=6 * 3_600, ge=3_600)
+    raw_s: float = Field(default=2 * 3_600, ge=2 * 3_600)
     """How long points are kept as they came."""
     minute_s: float = Field(default=30 * _DAY_S, ge=_DAY_S)
     """How long roll-ups of a minute are kept."""

@@ -14,12 +14,15 @@ from numpy.typing import NDArray
 from servemesh.metrics.domain.points import Series
 from servemesh.metrics.domain.queries import Kind, MetricInfo
 
+BLOCK = 1 << 32
+"""Numbers that each metric has for its series."""
+
 
 @dataclass(frozen=True, slots=True)
 class Picked:
     """The series that a query looks at, and which of its groups each belongs to."""
 
-    series: NDArray[np.int32]
+    series: NDArray[np.int64]
     groups: NDArray[np.int32]
     labels: tuple[Mapping[str, str], ...]
 
@@ -30,7 +33,6 @@ class Catalog:
 
     _numbers: dict[Series, int] = field(default_factory=dict)
     _by_metric: dict[str, dict[Series, int]] = field(default_factory=dict)
-    _next: int = 0
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -47,10 +49,23 @@ class Catalog:
         """Return the number of a series that is known."""
         return self._numbers.get(series)
 
-    @property
-    def next_number(self) -> int:
-        """The number that the next new series gets."""
-        return self._next
+    def allotted(self, new: Iterable[Series]) -> dict[Series, int]:
+        """Choose numbers for series that are not known. Those of one metric are neighbours: rows in order of their
+        series are in order of their metric too, and a query passes over those of others.
+        """
+        chosen: dict[Series, int] = {}
+        nexts: dict[str, int] = {}
+        blocks = {metric: min(known.values()) // BLOCK for metric, known in self._by_metric.items()}
+        for series in new:
+            metric = series.metric
+            if metric not in nexts:
+                block = blocks.get(metric)
+                if block is None:
+                    block = blocks[metric] = max(blocks.values(), default=-1) + 1
+                nexts[metric] = max(self._by_metric.get(metric, {}).values(), default=block * BLOCK - 1) + 1
+            chosen[series] = nexts[metric]
+            nexts[metric] += 1
+        return chosen
 
     def series(self) -> tuple[Series, ...]:
         """Return all of them."""
@@ -62,7 +77,6 @@ class Catalog:
         for series, number in known:
             self._numbers[series] = number
             added.setdefault(series.metric, {})[series] = number
-            self._next = max(self._next, number + 1)
         for metric, more in added.items():  # replaced, not changed: a reader may be going through it
             self._by_metric = {**self._by_metric, metric: {**self._by_metric.get(metric, {}), **more}}
 
@@ -90,11 +104,14 @@ class Catalog:
         return tuple(_info(name, tuple(known[name])) for name in sorted(known))
 
 
-def rows(added: Mapping[Series, int]) -> list[list[Any]]:
-    """Return what table `series` keeps of new series."""
+def columns(added: Mapping[Series, int]) -> list[list[Any]]:
+    """Return what table `series` keeps of new series, column by column."""
     return [
-        [number, series.metric, series.kind.value, series.unit, orjson.dumps(series.labels).decode()]
-        for series, number in added.items()
+        list(added.values()),
+        [series.metric for series in added],
+        [series.kind.value for series in added],
+        [series.unit for series in added],
+        [orjson.dumps(series.labels).decode() for series in added],
     ]
 
 
@@ -110,7 +127,7 @@ def picked(
     ordered = sorted(groups)
     counts = [len(groups[group]) for group in ordered]
     return Picked(
-        np.array([number for group in ordered for number in groups[group]], np.int32),
+        np.array([number for group in ordered for number in groups[group]], np.int64),
         np.repeat(np.arange(len(ordered), dtype=np.int32), counts),
         tuple(dict(zip(group_by, group, strict=True)) for group in ordered),
     )

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from servemesh.exponential import ExponentialHistogram
-from servemesh.exponential_buckets import Buckets
+from servemesh.exponential_buckets import EMPTY, Buckets
 from servemesh.metrics.adapters.duck_catalog import Picked
+from servemesh.metrics.adapters.duck_frontier import Reach
 from servemesh.metrics.adapters.duck_rows import by_step, rows, snapshot
 from servemesh.metrics.adapters.duck_schema import BUCKET, SUMMARY, known
 from servemesh.metrics.domain.coverage import Plan
@@ -30,17 +31,17 @@ class _Cell(NamedTuple):
 
 
 def histograms(
-    cursor: duckdb.DuckDBPyConnection, chosen: Picked, plan: Plan
+    cursor: duckdb.DuckDBPyConnection, chosen: Picked, plan: Plan, reach: Reach
 ) -> dict[tuple[int, int], ExponentialHistogram]:
     """Read histograms by group and step; places of finer scales are joined to those of the coarsest."""
-    with snapshot(cursor, chosen) as rolled:
-        source = by_step(BUCKET, plan, rolled, "sum(count)::BIGINT", keys="grp, step, side, scale, place")
+    with snapshot(cursor, chosen, reach) as snap:
+        source = by_step(BUCKET, plan, snap, "sum(count)::BIGINT", keys="grp, step, side, scale, place")
         buckets = cursor.execute(
             f"SELECT * FROM ({source}) ORDER BY grp, step, scale, side, place"
         ).fetchnumpy()
         summary = cursor.execute(
             f"SELECT grp, step, {_SUMMED} "
-            f"FROM ({rows(SUMMARY, plan, rolled)}) WHERE count > 0 GROUP BY grp, step"
+            f"FROM ({rows(SUMMARY, plan, snap)}) WHERE count > 0 GROUP BY grp, step"
         ).fetchnumpy()
     sums = {
         (int(group), int(step)): (*numbers,)
@@ -93,4 +94,11 @@ def _histogram(
 
 
 def _side(places: NDArray[Any], counts: NDArray[Any], chosen: NDArray[np.bool_]) -> Buckets:
-    return Buckets.of_counts(dict(zip(places[chosen].tolist(), counts[chosen].tolist(), strict=True)))
+    """Make buckets of those rows that are chosen; there is one for each place, in order."""
+    at = places[chosen]
+    if not len(at):
+        return EMPTY
+    first = int(at[0])
+    row = np.zeros(int(at[-1]) - first + 1, np.int64)
+    row[at - first] = counts[chosen]
+    return Buckets(first, tuple(row.tolist()))

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from servemesh.errors import InvalidError, OverloadedError
 from servemesh.exponential import ExponentialHistogram
 from servemesh.metrics.adapters.duck_catalog import Catalog, Picked, picked
+from servemesh.metrics.adapters.duck_frontier import Reach
 from servemesh.metrics.adapters.duck_histograms import histograms
 from servemesh.metrics.adapters.duck_rows import by_step, snapshot
 from servemesh.metrics.adapters.duck_schema import GROWTH, LEVEL, SUMMARY
-from servemesh.metrics.domain.coverage import Held, Plan, covering, planned
+from servemesh.metrics.domain.coverage import Plan, covering, planned
 from servemesh.metrics.domain.queries import Annotation, Answer, Kind, Measure, Query, Track, Window
 
 _STEPS: Mapping[Measure, str] = {
@@ -44,10 +45,10 @@ MEASURES: Mapping[Kind, tuple[Measure, ...]] = {
 
 
 def answered(
-    cursor: duckdb.DuckDBPyConnection, catalog: Catalog, query: Query, held: Held, values_max: int
+    cursor: duckdb.DuckDBPyConnection, catalog: Catalog, query: Query, reach: Reach, values_max: int
 ) -> Answer:
     """Answer a query."""
-    plan = planned(query.window, query.step_s, held)
+    plan = planned(query.window, query.step_s, reach.held)
     known = catalog.of_metric(query.metric)
     if not known or plan.step_count < 1:
         return Answer(begin_s=plan.begin_ms / 1000, step_s=plan.step_ms / 1000, unit="", tracks=())
@@ -67,7 +68,7 @@ def answered(
         )
     values = np.full((len(chosen.labels), plan.step_count), np.nan)
     if len(chosen.series):
-        _fill(values, cursor, chosen, plan, query, first.kind)
+        _fill(values, cursor, chosen, plan, query, first.kind, reach)
     if query.measure in _RATES:
         values /= np.array([plan.span_s(step) for step in range(plan.step_count)])
     return Answer(
@@ -81,17 +82,20 @@ def answered(
 
 
 def distributions(
-    cursor: duckdb.DuckDBPyConnection, catalog: Catalog, query: Query, held: Held
+    cursor: duckdb.DuckDBPyConnection, catalog: Catalog, query: Query, reach: Reach
 ) -> tuple[tuple[Mapping[str, str], ExponentialHistogram], ...]:
     """Merge what was observed in the whole window, by group."""
     begin_ms, end_ms = round(query.window.begin_s * 1000), round(query.window.end_s * 1000)
     plan = Plan(
-        begin_ms=begin_ms, end_ms=end_ms, step_ms=end_ms - begin_ms, segments=covering(begin_ms, end_ms, held)
+        begin_ms=begin_ms,
+        end_ms=end_ms,
+        step_ms=end_ms - begin_ms,
+        segments=covering(begin_ms, end_ms, reach.held),
     )
     chosen = picked(catalog.of_metric(query.metric), query.filters, query.group_by)
     if not len(chosen.series) or begin_ms >= end_ms:
         return ()
-    cells = histograms(cursor, chosen, plan)
+    cells = histograms(cursor, chosen, plan, reach)
     return tuple(
         (chosen.labels[group], histogram)
         for (group, _), histogram in sorted(cells.items(), key=lambda c: c[0])
@@ -127,21 +131,22 @@ def _fill(
     plan: Plan,
     query: Query,
     kind: Kind,
+    reach: Reach,
 ) -> None:
     if query.measure is Measure.QUANTILE:
-        for (group, step), histogram in histograms(cursor, chosen, plan).items():
+        for (group, step), histogram in histograms(cursor, chosen, plan, reach).items():
             values[group, step] = histogram.quantile(query.quantile)
         return
-    with snapshot(cursor, chosen) as rolled:
+    with snapshot(cursor, chosen, reach) as snap:
         if kind is Kind.COUNTER:
-            sql = by_step(GROWTH, plan, rolled, "sum(value)")
+            sql = by_step(GROWTH, plan, snap, "sum(value)")
         elif kind is Kind.HISTOGRAM:
-            sql = by_step(SUMMARY, plan, rolled, _STEPS[query.measure])
+            sql = by_step(SUMMARY, plan, snap, _STEPS[query.measure])
         elif query.measure is Measure.LAST:
-            lasts = by_step(LEVEL, plan, rolled, "arg_max(last, last_time)", keys="grp, step, series")
+            lasts = by_step(LEVEL, plan, snap, "arg_max(last, last_time)", keys="grp, step, series")
             sql = f"SELECT grp, step, sum(value) AS value FROM ({lasts}) GROUP BY grp, step"
         else:
-            sql = by_step(LEVEL, plan, rolled, _STEPS[query.measure])
+            sql = by_step(LEVEL, plan, snap, _STEPS[query.measure])
         found = cursor.execute(sql).fetchnumpy()
     values[found["grp"], found["step"]] = np.ma.filled(found["value"].astype(np.float64), np.nan)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import duckdb
 
-from servemesh.metrics.adapters.duck_schema import COARSER, FAMILIES
+from servemesh.metrics.adapters.duck_schema import COARSER, FAMILIES, GROWTH, LEVEL, SUMMARY
 from servemesh.metrics.adapters.duck_writes import transaction
 from servemesh.metrics.domain.coverage import HOUR_MS, Held, Resolution
 from servemesh.metrics.domain.retention import Retention, Trimmed
@@ -43,9 +43,8 @@ def retain(connection: duckdb.DuckDBPyConnection, now_ms: int, retention: Retent
     for resolution in Resolution:
         while size_bytes(connection) > retention.size_bytes_max:
             until_ms = _first_slice(connection, resolution, now_ms)
-            if until_ms is None:
+            if until_ms is None or not _delete(connection, resolution, until_ms):
                 break
-            _delete(connection, resolution, until_ms)
             connection.execute("CHECKPOINT")
             trimmed.append(Trimmed(resolution, until_ms))
     return trimmed
@@ -53,15 +52,17 @@ def retain(connection: duckdb.DuckDBPyConnection, now_ms: int, retention: Retent
 
 def forget_series(connection: duckdb.DuckDBPyConnection) -> list[int]:
     """Delete the series of which there are no points any more, and return their numbers."""
-    tables = [family.table(resolution) for family in FAMILIES for resolution in Resolution]
+    named = (GROWTH, LEVEL, SUMMARY)  # what has buckets has a summary
+    tables = [family.table(resolution) for family in named for resolution in Resolution]
     used = " UNION ".join(f"SELECT DISTINCT series FROM {table}" for table in tables)
     with transaction(connection):
         rows = connection.execute(f"DELETE FROM series WHERE id NOT IN ({used}) RETURNING id").fetchall()
     return [number for (number,) in rows]
 
 
-def _delete(connection: duckdb.DuckDBPyConnection, resolution: Resolution, until_ms: int) -> None:
-    """Delete what is older, as far as the next coarser resolution has it."""
+def _delete(connection: duckdb.DuckDBPyConnection, resolution: Resolution, until_ms: int) -> bool:
+    """Delete what is older, as far as the next coarser resolution has it; return whether there was anything."""
+    deleted_count = 0
     with transaction(connection):
         row = connection.execute(
             "SELECT seq, time FROM rolled WHERE resolution = ?", [int(resolution)]
@@ -73,10 +74,12 @@ def _delete(connection: duckdb.DuckDBPyConnection, resolution: Resolution, until
             until_ms = min(until_ms, rolled_ms)
             condition = f"time < {until_ms} AND seq <= {seq}"
         for family in FAMILIES:
-            connection.execute(f"DELETE FROM {family.table(resolution)} WHERE {condition}")
+            row = connection.execute(f"DELETE FROM {family.table(resolution)} WHERE {condition}").fetchone()
+            deleted_count += int(row[0]) if row else 0
         connection.execute(
             "UPDATE rolled SET kept = greatest(kept, ?) WHERE resolution = ?", [until_ms, int(resolution)]
         )
+    return deleted_count > 0
 
 
 def _first_slice(connection: duckdb.DuckDBPyConnection, resolution: Resolution, now_ms: int) -> int | None:

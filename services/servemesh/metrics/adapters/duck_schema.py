@@ -84,7 +84,7 @@ BUCKET = Family(
 FAMILIES = (GROWTH, LEVEL, SUMMARY, BUCKET)
 
 _PLAIN = (
-    "CREATE TABLE IF NOT EXISTS series (id INTEGER, metric VARCHAR, kind VARCHAR, unit VARCHAR, labels VARCHAR)",
+    "CREATE TABLE IF NOT EXISTS series (id BIGINT, metric VARCHAR, kind VARCHAR, unit VARCHAR, labels VARCHAR)",
     "CREATE TABLE IF NOT EXISTS annotations "
     "(id VARCHAR PRIMARY KEY, time BIGINT, kind VARCHAR, resource VARCHAR, text VARCHAR)",
     "CREATE TABLE IF NOT EXISTS spans (time BIGINT, trace_id VARCHAR, span_id VARCHAR, parent_id VARCHAR, "
@@ -109,6 +109,6 @@ def statements() -> tuple[str, ...]:
             listed = ", ".join(f"{name} {kind}" for name, kind in columns.items())
             made.append(
                 f"CREATE TABLE IF NOT EXISTS {family.table(resolution)} "
-                f"(seq BIGINT, series INTEGER, time BIGINT, {listed})"
+                f"(seq BIGINT, series BIGINT, time BIGINT, {listed})"
             )
     return (*made, *_PLAIN)

@@ -15,9 +15,17 @@ import duckdb
 
 from servemesh.errors import OverloadedError, UnavailableError
 from servemesh.exponential import ExponentialHistogram
-from servemesh.metrics.adapters import duck_reads, duck_retention, duck_schema, duck_spans, duck_writes
+from servemesh.metrics.adapters import (
+    duck_parquet,
+    duck_reads,
+    duck_retention,
+    duck_schema,
+    duck_spans,
+    duck_writes,
+)
 from servemesh.metrics.adapters.duck_catalog import Catalog
-from servemesh.metrics.domain.coverage import Held
+from servemesh.metrics.adapters.duck_frontier import FAR_MS, Frontier, Reach
+from servemesh.metrics.domain.coverage import Held, Resolution
 from servemesh.metrics.domain.points import Point, Series
 from servemesh.metrics.domain.queries import Annotation, Answer, MetricInfo, Query, Window
 from servemesh.metrics.domain.retention import Retained, Retention
@@ -25,6 +33,7 @@ from servemesh.metrics.domain.spans import Order, Span
 from servemesh.observe import metrics, names
 
 Result = TypeVar("Result")
+IN_MEMORY = ":memory:"
 TRACE_SPANS_MAX = 10_000
 
 
@@ -32,7 +41,9 @@ TRACE_SPANS_MAX = 10_000
 class StoreSettings:
     """What the store may take."""
 
-    memory_bytes_max: int = 1 << 30
+    memory_bytes_max: int = 1 << 29
+    spill_bytes_max: int = 1 << 30
+    """Disk for what does not fit into memory while a query is answered."""
     threads_max: int = 2
     readers_max: int = 4
     reads_waiting_max: int = 64
@@ -55,6 +66,7 @@ class DuckStore:
         self._settings = settings
         self._catalog = Catalog()
         self._held = Held()
+        self._frontier = Frontier()
         self._seq = 0
         self._reads = 0
 
@@ -108,14 +120,14 @@ class DuckStore:
         """Answer a query; a metric that is not known has no tracks. Raises OverloadedError past its bounds."""
         return await self._read(
             lambda cursor: duck_reads.answered(
-                cursor, self._catalog, query, self._held, self._settings.values_max
+                cursor, self._catalog, query, self._reach(), self._settings.values_max
             )
         )
 
     async def distributions(self, query: Query) -> tuple[tuple[Mapping[str, str], ExponentialHistogram], ...]:
         """Return the observations of the whole window, merged, for each combination of the labels of `group_by`."""
         return await self._read(
-            lambda cursor: duck_reads.distributions(cursor, self._catalog, query, self._held)
+            lambda cursor: duck_reads.distributions(cursor, self._catalog, query, self._reach())
         )
 
     async def metrics(self) -> tuple[MetricInfo, ...]:
@@ -140,9 +152,18 @@ class DuckStore:
             lambda cursor: duck_spans.found(cursor, window, failed=failed, order=order, count_max=count_max)
         )
 
+    async def write_parquet(self, begin_ms: int, end_ms: int, folder: Path) -> tuple[Path, ...]:
+        """Write the minutes of a span of time, a file for each family of points."""
+        return await self._read(
+            lambda cursor: duck_parquet.written(cursor, Resolution.MINUTE, begin_ms, end_ms, folder)
+        )
+
     def series(self) -> tuple[Series, ...]:
         """Return every series that the store knows."""
         return self._catalog.series()
+
+    def _reach(self) -> Reach:
+        return Reach(self._held, self._frontier.raw_ms, self._frontier.minute_ms)
 
     def _load(self) -> None:
         with duck_writes.transaction(self._connection):
@@ -154,11 +175,13 @@ class DuckStore:
 
     def _append(self, points: Sequence[Point]) -> None:
         self._seq += 1
+        self._frontier.appended(min((point.time_ms for point in points), default=FAR_MS))
         duck_writes.append(self._connection, self._catalog, points, self._seq)
 
     def _roll_up(self, now_ms: int) -> None:
         self._seq += 1
-        duck_writes.roll_up(self._connection, now_ms, self._seq)
+        self._frontier.rolling_up()
+        self._frontier.rolled_up(duck_writes.roll_up(self._connection, now_ms, self._seq))
 
     def _retain(self, now_ms: int, retention: Retention) -> Retained:
         trimmed = duck_retention.retain(self._connection, now_ms, retention)
@@ -211,6 +234,8 @@ def _connected(path: str, settings: StoreSettings) -> duckdb.DuckDBPyConnection:
         "threads": settings.threads_max,
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
+        "temp_directory": "" if path == IN_MEMORY else f"{path}.spill",
+        "max_temp_directory_size": f"{settings.spill_bytes_max // (1 << 20)}MiB",
     }
     try:
         return duckdb.connect(path, config=config)

@@ -20,7 +20,8 @@ from servemesh.metrics.domain.points import Point, Series
 from servemesh.metrics.domain.queries import Annotation, Kind
 
 Columns = dict[str, NDArray[Any]]
-ROLL_GRACE_MS = 15_000  # points may come so late and still be rolled up with the others of their minute
+GRACE_MS = {Resolution.MINUTE: 15_000, Resolution.HOUR: 90_000}
+"""Points may come so late and still be rolled up with the others of their minute; an hour waits for its last minute."""
 
 
 @contextmanager
@@ -43,18 +44,27 @@ def append(
     tables = _tables(points, numbers)
     with transaction(connection):
         if added:
-            connection.executemany("INSERT INTO series VALUES (?, ?, ?, ?, ?)", duck_catalog.rows(added))
+            connection.execute(
+                "INSERT INTO series SELECT unnest(?::BIGINT[]), unnest(?::VARCHAR[]), unnest(?::VARCHAR[]), "
+                "unnest(?::VARCHAR[]), unnest(?::VARCHAR[])",
+                duck_catalog.columns(added),
+            )
         for family, columns in tables:
             _insert(connection, family, seq, columns)
     catalog.add(added.items())
 
 
-def roll_up(connection: duckdb.DuckDBPyConnection, now_ms: int, seq: int) -> None:
-    """Bring what is complete into the next coarser resolution: whole minutes, whole hours."""
+def roll_up(connection: duckdb.DuckDBPyConnection, now_ms: int, seq: int) -> dict[Resolution, int]:
+    """Bring what is complete into the next coarser resolution: whole minutes, whole hours.
+
+    Return until when, for each resolution of which there was something to roll up.
+    """
     with transaction(connection):
-        for resolution, coarser in COARSER.items():
-            until = (now_ms - ROLL_GRACE_MS) // int(coarser) * int(coarser)
-            _roll_up(connection, resolution, coarser, until, seq)
+        return {
+            resolution: until_ms
+            for resolution, coarser in COARSER.items()
+            if (until_ms := _roll_up(connection, resolution, coarser, now_ms, seq))
+        }
 
 
 def annotate(connection: duckdb.DuckDBPyConnection, annotation: Annotation) -> None:
@@ -85,19 +95,20 @@ def wall_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _numbered(catalog: Catalog, points: Sequence[Point]) -> tuple[NDArray[np.int32], dict[Series, int]]:
-    added: dict[Series, int] = {}
-    numbers = np.empty(len(points), np.int32)
-    next_number = catalog.next_number
-    for place, point in enumerate(points):
-        number = catalog.number(point.series)
-        if number is None:
-            number = added.setdefault(point.series, next_number + len(added))
-        numbers[place] = number
-    return numbers, added
+def _numbered(catalog: Catalog, points: Sequence[Point]) -> tuple[NDArray[np.int64], dict[Series, int]]:
+    numbers = [catalog.number(point.series) for point in points]
+    if None not in numbers:
+        return np.array(numbers, np.int64), {}
+    new = (point.series for point, number in zip(points, numbers, strict=True) if number is None)
+    added = catalog.allotted(dict.fromkeys(new))
+    found = [
+        added[point.series] if number is None else number
+        for point, number in zip(points, numbers, strict=True)
+    ]
+    return np.array(found, np.int64), added
 
 
-def _tables(points: Sequence[Point], numbers: NDArray[np.int32]) -> list[tuple[Family, Columns]]:
+def _tables(points: Sequence[Point], numbers: NDArray[np.int64]) -> list[tuple[Family, Columns]]:
     """Sort points into the families that keep them, as columns."""
     growth, level, distributions = [], [], []
     for place, point in enumerate(points):
@@ -118,14 +129,14 @@ def _tables(points: Sequence[Point], numbers: NDArray[np.int32]) -> list[tuple[F
     return tables
 
 
-def _when(points: Sequence[Point], numbers: NDArray[np.int32], places: Sequence[int]) -> Columns:
+def _when(points: Sequence[Point], numbers: NDArray[np.int64], places: Sequence[int]) -> Columns:
     return {
         "series": numbers[np.array(places, np.int64)],
         "time": np.array([points[place].time_ms for place in places], np.int64),
     }
 
 
-def _summaries(points: Sequence[Point], numbers: NDArray[np.int32], places: Sequence[int]) -> Columns:
+def _summaries(points: Sequence[Point], numbers: NDArray[np.int64], places: Sequence[int]) -> Columns:
     values = [points[place].value for place in places]
     histograms = [value for value in values if isinstance(value, ExponentialHistogram)]
     return {
@@ -138,7 +149,7 @@ def _summaries(points: Sequence[Point], numbers: NDArray[np.int32], places: Sequ
     }
 
 
-def _buckets(points: Sequence[Point], numbers: NDArray[np.int32], places: Sequence[int]) -> Columns:
+def _buckets(points: Sequence[Point], numbers: NDArray[np.int64], places: Sequence[int]) -> Columns:
     rows: list[tuple[int, int, int, int, int, int]] = []
     for place in places:
         value, number, time_ms = points[place].value, int(numbers[place]), points[place].time_ms
@@ -152,13 +163,14 @@ def _buckets(points: Sequence[Point], numbers: NDArray[np.int32], places: Sequen
                 if count
             )
     columns = np.array(rows, np.int64).reshape(-1, 6).T
-    kinds = (np.int32, np.int64, np.int8, np.int8, np.int32, np.int64)
+    kinds = (np.int64, np.int64, np.int8, np.int8, np.int32, np.int64)
     names = ("series", "time", "side", "scale", "place", "count")
     return {name: column.astype(kind) for name, kind, column in zip(names, kinds, columns, strict=True)}
 
 
 def _insert(connection: duckdb.DuckDBPyConnection, family: Family, seq: int, columns: Columns) -> None:
-    listed = ", ".join(columns)
+    listed, order = ", ".join(columns), np.argsort(columns["series"], kind="stable")
+    columns = {name: column[order] for name, column in columns.items()}
     connection.register("incoming", columns)  # duckdb reads numpy's arrays where they are, NaN as NULL
     try:
         connection.execute(
@@ -172,17 +184,18 @@ def _roll_up(
     connection: duckdb.DuckDBPyConnection,
     resolution: Resolution,
     coarser: Resolution,
-    until_ms: int,
+    now_ms: int,
     seq: int,
-) -> None:
-    """Roll up all rows of earlier flushes before `until_ms` that have not been yet."""
+) -> int | None:
+    """Roll up all rows of earlier flushes that are complete and have not been yet; return until when."""
+    until_ms = (now_ms - GRACE_MS[coarser]) // int(coarser) * int(coarser)
     row = connection.execute(
         "SELECT seq, time, low FROM rolled WHERE resolution = ?", [int(resolution)]
     ).fetchone()
     assert row is not None
     done_seq, done_ms, low = row
     if until_ms <= done_ms:
-        return
+        return None
     pending = f"seq > {low} AND (seq > {done_seq} OR time >= {done_ms})"
     for family in FAMILIES:
         connection.execute(
@@ -201,3 +214,4 @@ def _roll_up(
         f"UPDATE rolled SET seq = {seq - 1}, time = {until_ms}, "
         f"low = coalesce((SELECT min(seq) FROM ({open_rows})), {seq}) - 1 WHERE resolution = {int(resolution)}"
     )
+    return until_ms

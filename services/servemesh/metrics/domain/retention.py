@@ -12,7 +12,7 @@ from servemesh.metrics.domain.coverage import Resolution
 class Retention:
     """How long each resolution is kept, and how large all may become."""
 
-    raw_s: float = 6 * 3_600.0
+    raw_s: float = 2 * 3_600.0
     minute_s: float = 30 * 86_400.0
     hour_s: float = 400 * 86_400.0
     size_bytes_max: int = 8 << 30

@@ -39,6 +39,7 @@ class HousekeepingSettings:
 
     roll_up_s: float = 15.0
     retain_s: float = 300.0
+    forget_s: float = 3_600.0
     retention: Retention = field(default_factory=Retention)
 
 
@@ -62,6 +63,7 @@ class Housekeeping:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._every(self._settings.roll_up_s, self.roll_up))
             group.create_task(self._every(self._settings.retain_s, self.retain))
+            group.create_task(self._every(self._settings.forget_s, self.forget))
 
     async def roll_up(self) -> None:
         """Roll up what is complete."""
@@ -78,6 +80,9 @@ class Housekeeping:
             )
         metrics.gauge(names.METRICS_STORE_SIZE).set(retained.size_bytes)
         metrics.gauge(names.METRICS_STORE_SIZE_MAX).set(retention.size_bytes_max)
+
+    async def forget(self) -> None:
+        """Make room for series that are new."""
         self._forgotten(await self._store.forget_series())
 
     async def _every(self, interval_s: float, work: Callable[[], Awaitable[None]]) -> None:

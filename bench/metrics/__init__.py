@@ -1,1 +1,0 @@
-"""Measures the metrics service: `make bench-metrics`."""
