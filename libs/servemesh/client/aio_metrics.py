@@ -19,8 +19,8 @@ class AsyncMetrics(AsyncAlerts, AsyncAnalyses):
     def __init__(self, runner: AwaitingRunner) -> None:
         self._runner = runner
 
-    async def list(self, *, timeout_s: float = CALL_S) -> list[readings.MetricInfo]:
-        """As `Metrics.list`."""
+    async def list_metrics(self, *, timeout_s: float = CALL_S) -> list[readings.MetricInfo]:
+        """As `Metrics.list_metrics`."""
         return await self._runner.run(reading.list_metrics(), timeout_s)
 
     async def query(
@@ -50,4 +50,4 @@ class AsyncMetrics(AsyncAlerts, AsyncAnalyses):
         timeout_s: float = CALL_S,
     ) -> list[readings.Annotation]:
         """As `Metrics.annotations`."""
-        return await self._runner.run(reading.annotations(begin, end, resource, count_max), timeout_s)
+        return await self._runner.run(reading.list_annotations(begin, end, resource, count_max), timeout_s)

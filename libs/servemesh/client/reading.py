@@ -64,7 +64,7 @@ def query(
     )
 
 
-def annotations(
+def list_annotations(
     begin: datetime | None, end: datetime | None, resource: str, count_max: int
 ) -> Operation[list[readings.Annotation]]:
     """Return what changed, newest first."""

@@ -20,7 +20,7 @@ class Metrics(Alerts, Analyses):
     def __init__(self, runner: BlockingRunner) -> None:
         self._runner = runner
 
-    def list(self, *, timeout_s: float = CALL_S) -> list[readings.MetricInfo]:
+    def list_metrics(self, *, timeout_s: float = CALL_S) -> list[readings.MetricInfo]:
         """Return every metric in the store, by name."""
         return self._runner.run(reading.list_metrics(), timeout_s)
 
@@ -57,4 +57,4 @@ class Metrics(Alerts, Analyses):
         timeout_s: float = CALL_S,
     ) -> list[readings.Annotation]:
         """Return what changed, newest first; `resource` keeps what happened to it and to what is below it."""
-        return self._runner.run(reading.annotations(begin, end, resource, count_max), timeout_s)
+        return self._runner.run(reading.list_annotations(begin, end, resource, count_max), timeout_s)

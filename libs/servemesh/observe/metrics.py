@@ -48,7 +48,7 @@ def gauge(metric: Metric) -> Gauge:
     return Gauge(_exposed(metric), metric.help, metric.labels, unit=metric.unit, registry=REGISTRY)
 
 
-class DistributionFamily(prometheus.HistogramMetricFamily):  # type: ignore[misc]
+class DistributionFamily(prometheus.HistogramMetricFamily):
     """A histogram as Prometheus shows it, with what it was made from, by the values of its labels."""
 
     recorded: Mapping[Labels, Recorded]

@@ -11,7 +11,6 @@ from envoy.config.metrics.v3 import stats_pb2
 from envoy.extensions.matching.common_inputs.stats.v3 import stats_pb2 as inputs_pb2
 from envoy.extensions.stat_sinks.open_telemetry.v3 import open_telemetry_pb2
 from envoy.extensions.tracers.opentelemetry.resource_detectors.v3 import static_config_resource_detector_pb2
-from opentelemetry.proto.common.v1 import common_pb2
 from xds.core.v3 import extension_pb2 as xds_extension_pb2
 from xds.type.matcher.v3 import matcher_pb2, regex_pb2, string_pb2
 
@@ -109,11 +108,9 @@ def _matching(statistic: Statistic) -> matcher_pb2.Matcher.MatcherList.FieldMatc
     )
     conversion = open_telemetry_pb2.SinkConfig.ConversionAction(
         metric_name=statistic.metric.name,
-        static_metric_labels=[
-            common_pb2.KeyValue(key=key, value=common_pb2.AnyValue(string_value=value))
-            for key, value in statistic.labels.items()
-        ],
     )
+    for key, value in statistic.labels.items():
+        conversion.static_metric_labels.add(key=key).value.string_value = value
     return list_.FieldMatcher(
         predicate=predicate, on_match=matcher_pb2.Matcher.OnMatch(action=_extension("convert", conversion))
     )

@@ -98,7 +98,9 @@ class Leases:
             await tx.fleet.put_lease(self._renewed(before, worker))
             if joined:
                 await record(tx, Kind.WORKER_JOINED, name, worker.worker_id, self._clock.now())
-            for model_id, version_id in sorted(_given_up(worker) - _given_up(before and before.worker)):
+            for model_id, version_id in sorted(
+                _given_up(worker) - _given_up(before.worker if before else None)
+            ):
                 version = names.version(model_id, version_id)
                 await record(tx, Kind.VERSION_QUARANTINED, version, model_id, self._clock.now())
             renewal = await self._renewal(tx, worker.worker_id)
