@@ -40,7 +40,7 @@ from tests.harness.alert_hook import Hook
 RULES = Path(__file__).parent / "bad_day_rules"
 HISTORY_S = 2 * 86_400.0
 LIVE_S = 1.0
-WAIT_S = 60.0
+WAIT_S = 120.0
 SETTINGS = {
     "SERVEMESH_METRICS_RULES_DIR": str(RULES),
     "SERVEMESH_METRICS_RULES_INTERVAL_S": "1",

@@ -65,7 +65,7 @@ from servemesh.rpc.server import serving
 
 STORE_RETRY_S = 2.0
 MESH_PAGE = "/mesh"  # beside /metrics, which is about this process alone
-LOOKS_KEPT = 4  # what the forecast says of capacity is used for so many looks at the rules
+EXPECTING_LOOKS = 4  # capacity is looked at ahead after so many looks at the rules
 WATCHED_MS = 60_000
 """Sums that began so shortly before this process are taken to be new: the mesh started all at once."""
 SERVICES = (
@@ -189,10 +189,11 @@ async def _answers(
     forecasts = Forecasts(store, forecaster, clock, kept_max=settings.forecasts_kept_max)
     capacity = Capacity(store, forecasts, overview.worker_count, clock, bounds.objectives(settings))
     channels = await _channels(settings, store, bus, stack)
+    shortages = ExpectedShortages(capacity, clock, interval_s=EXPECTING_LOOKS * settings.rules_interval_s)
     alerting = Alerting(
         state,
         store,
-        ExpectedShortages(capacity, clock, kept_s=LOOKS_KEPT * settings.rules_interval_s),
+        shortages,
         rules,
         [name for name in channels if name != NOTES_CHANNEL],
         clock,
@@ -210,7 +211,7 @@ async def _answers(
         clock,
         bounds.report_settings(settings),
     )
-    await stack.enter_async_context(background(alerting.run, delivering.run, reports.run))
+    await stack.enter_async_context(background(shortages.run, alerting.run, delivering.run, reports.run))
     analysis = AnalysisApi(
         overview, VersionComparison(store), Anomalies(store), Drifts(store), forecasts, capacity, clock
     )
