@@ -64,7 +64,7 @@ class FilledStore:
             self.point_count += len(points)
             if time_s % MINUTE_S < interval_s:
                 await self.store.roll_up(now_ms)
-            if time_s - retained_s >= RETAIN_S:
+            if time_s - retained_s >= max(RETAIN_S, 12 * interval_s):
                 retained_s = time_s
                 await self.store.retain(now_ms, retention)
 
