@@ -35,6 +35,13 @@ async def growth(
     return {_key(track.labels, by): float(np.nansum(track.values)) for track in answer.tracks}
 
 
+async def sums(readings: Readings, metric: Metric, window: Window, by: Sequence[str]) -> dict[Key, float]:
+    """Return by labels the sum of what a histogram observed in the window."""
+    answer = await readings.query(_query(metric, Measure.SUM_RATE, window, by, None))
+    span_s = window.end_s - window.begin_s
+    return {_key(track.labels, by): float(np.nansum(track.values)) * span_s for track in answer.tracks}
+
+
 async def merged(
     readings: Readings, metric: Metric, window: Window, by: Sequence[str], filters: Filters | None = None
 ) -> dict[Key, ExponentialHistogram]:

@@ -24,6 +24,7 @@ _LOOKS = ((86_400.0, 300.0), (3_600.0, 15.0))
 """Profiles are made from the last day, and more finely from the last hour: window and step."""
 _NOW_S = 60.0
 _HOLD_S = 60.0
+_PROFILED_S = 60.0
 _CPU, _GPU = "cpu", "gpu"
 
 
@@ -86,13 +87,14 @@ class Capacity:
         self._worker_count = worker_count
         self._clock = clock
         self._objectives = objectives
+        self._profiled: tuple[float, dict[str, float]] = (-math.inf, {})
 
     async def get(self, horizon_s: float) -> MeshNeed:
         """Return what is needed. ConflictError while no Version has run for long enough to be profiled."""
         checked_horizon(horizon_s)
         now_s = self._clock.now().timestamp()
         now = await self._now(now_s)
-        able = await self._rows_per_worker(now)
+        able = await self._profiles(now)
         if not able:
             raise ConflictError(
                 "no Version has run for long enough to know what a worker can do: send calls for two minutes, then "
@@ -143,6 +145,14 @@ class Capacity:
                 for worker in workers
             },
         )
+
+    async def _profiles(self, now: _Now) -> dict[str, float]:
+        """Return what one worker can do of each model; read anew after a while."""
+        read_s, able = self._profiled
+        if not able or not 0 <= now.now_s - read_s < _PROFILED_S:
+            able = await self._rows_per_worker(now)
+            self._profiled = (now.now_s, able)
+        return able
 
     async def _rows_per_worker(self, now: _Now) -> dict[str, float]:
         """Return by model what one worker can do, over the kinds of workers that hold it and what is called now."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from servemesh.metrics.domain.figures import Figures, Prices, Tally, added, figures, shared_out, total
 from servemesh.metrics.domain.queries import Measure, Window
-from servemesh.metrics.service.asking import Key, courses, growth, merged
+from servemesh.metrics.service.asking import Key, courses, growth, merged, sums
 from servemesh.metrics.service.ports import Readings
 from servemesh.metrics.service.windows import checked
 from servemesh.observe import names
@@ -85,9 +85,13 @@ class Overview:
         calls = await growth(ask, names.WORKER_CALLS, window, (*by, "outcome"))
         durations = await merged(ask, names.WORKER_CALL_DURATION, window, by)
         queues = await growth(ask, names.WORKER_QUEUE_DURATION, window, by)
-        rows = await merged(ask, names.WORKER_BATCH_ROWS, window, by)
-        runs = await merged(ask, names.WORKER_BATCH_DURATION, window, (*by, "instance"))
-        run_s = {(key[:-1], key[-1]): histogram.sum for key, histogram in runs.items()}
+        rows = await sums(ask, names.WORKER_BATCH_ROWS, window, by)
+        runs = await growth(ask, names.WORKER_BATCH_ROWS, window, by)
+        spent = await sums(ask, names.WORKER_BATCH_DURATION, window, (*by, "instance"))
+        run_s = {(key[:-1], key[-1]): spent_s for key, spent_s in spent.items()}
+        of_subject: dict[Key, float] = {}
+        for (subject, _), spent_s in run_s.items():
+            of_subject[subject] = of_subject.get(subject, 0.0) + spent_s
         slot_s = await self._slot_s(window, by)
         cpu_s = shared_out(await self._cpu_s(window, "worker"), run_s)
         gpu_s = await self._gpu_s(window, run_s)
@@ -99,9 +103,9 @@ class Overview:
                 refused=calls.get((*key, "refused"), 0.0),
                 duration=durations.get(key),
                 queue_s=queues.get(key, math.nan),
-                rows=rows[key].sum if key in rows else math.nan,
-                runs=rows[key].count if key in rows else math.nan,
-                run_s=total(spent for (subject, _), spent in run_s.items() if subject == key),
+                rows=rows.get(key, math.nan),
+                runs=runs.get(key, math.nan),
+                run_s=of_subject.get(key, math.nan),
                 slot_s=slot_s.get(key, math.nan),
                 cpu_s=cpu_s.get(key, math.nan),
                 gpu_s=gpu_s.get(key, math.nan),
