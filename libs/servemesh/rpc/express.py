@@ -9,21 +9,24 @@ whatever happens.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from opentelemetry.trace import Span
+from opentelemetry.trace import Span, StatusCode
 from pygrpc_native import EVENT_CANCEL
 from pygrpc_native.aio import Server
 
 from servemesh.errors import OverloadedError, UnavailableError
-from servemesh.observe import traces
+from servemesh.observe import names, traces
 from servemesh.observe.calls import calls_of
 from servemesh.rpc import edge
 from servemesh.rpc.registration import Layers, check_metadata, within
 from servemesh.rpc.statuses import code_of
 
 Metadata = Sequence[tuple[str, str | bytes]]
+
+_log = logging.getLogger(__name__)
 
 
 class ExpressHandler(Protocol):
@@ -49,24 +52,19 @@ class ExpressCall:
         "is_over",
         "metadata",
         "on_left",
-        "payload",
         "remaining_s",
         "span",
     )
 
-    def __init__(
-        self, lane: Lane, number: int, payload: bytes, metadata: Metadata, remaining_s: float
-    ) -> None:
+    def __init__(self, lane: Lane, number: int, metadata: Metadata, remaining_s: float) -> None:
         self._lane = lane
         self._number = number
-        self.payload = payload
         self.metadata = metadata
         self.remaining_s = remaining_s  # until the deadline of the call, when it began
         self.is_over = False
         self.on_left: Callable[[], None] | None = None
-        self.span: Span | None = traces.detached_span(
-            lane.method, self
-        )  # what records the call, if it is traced
+        # What records the call, if it is traced.
+        self.span: Span | None = traces.detached_span(lane.method, self)
         self._started_s = lane.metrics.started()
         lane.open[number] = self
 
@@ -97,22 +95,25 @@ class ExpressCall:
 
     def cancel(self) -> None:
         """Answer that the call was interrupted, because the server stops."""
-        self.fail(UnavailableError("the call was interrupted here; send it again", reason="INTERRUPTED"))
-        self._leave()
+        if not self.is_over:
+            on_left = self.on_left
+            self.fail(UnavailableError("the call was interrupted here; send it again", reason="INTERRUPTED"))
+            if on_left is not None:
+                on_left()
 
     def abandon(self) -> None:
         """Take note that the client has left, or that its deadline has passed."""
         if not self.is_over:
+            on_left = self.on_left
             self._end(asyncio.CancelledError())
-            self._leave()
-
-    def _leave(self) -> None:
-        if self.on_left is not None:
-            self.on_left()
+            if on_left is not None:
+                on_left()
 
     def _end(self, error: BaseException | None) -> None:
         lane = self._lane
         self.is_over = True
+        # Whoever worked on the call refers to it: tensors would wait for the garbage collector.
+        self.on_left = None
         lane.open.pop(self._number, None)
         lane.layers.calls.leave(self)
         code = None if error is None else code_of(error).name
@@ -120,6 +121,7 @@ class ExpressCall:
         if self.span is not None:
             if code is not None:
                 self.span.set_attribute("rpc.response.status_code", code)
+                self.span.set_status(StatusCode.ERROR, type(error).__name__)
             self.span.end()
 
 
@@ -145,10 +147,14 @@ class Lane:
             or len(payload) > self._payload_bytes_max
         ):
             return False  # the layers of the servicer impose deadlines and refuse what is too large
-        recognised = self._handler.recognise(payload, metadata)
+        try:
+            recognised = self._handler.recognise(payload, metadata)
+        except Exception:  # a bug; it must not cost the calls that came with this one their answers
+            _log.exception(names.RPC_FAILED)
+            return False
         if recognised is None:
             return False
-        call = ExpressCall(self, number, payload, metadata, remaining_s)
+        call = ExpressCall(self, number, metadata, remaining_s)
         try:
             self.layers.calls.enter(call)
             check_metadata(metadata, self._metadata_bytes_max)
@@ -174,7 +180,7 @@ class ExpressServer(Server):
         self._lanes: dict[int, Lane] = {}  # by the number of the method
 
     async def start(self) -> None:
-        """Serve; until the first turn of the event loop after this, calls go to the servicers."""
+        """Serve; no call is looked at before this returns, so that none misses its lane."""
         await super().start()
         for number, (path, _) in enumerate(self._table):
             lane = self._by_path.get(path)

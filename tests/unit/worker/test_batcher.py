@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -243,3 +245,16 @@ async def refusal(call: object) -> Exception:
     with pytest.raises(ServemeshError) as refused:
         await call  # type: ignore[misc]
     return refused.value
+
+
+async def test_tensors_are_free_without_the_garbage_collector_once_their_call_is_answered() -> None:
+    async with batching(MemoryRuntime()) as batcher:
+        array: Array = np.ones(3, np.float32)
+        ended = weakref.ref(array)
+        gc.disable()
+        try:
+            await batcher.infer([array], 3, outputs=("y",), expires_s=math.inf)
+            del array
+            await eventually(lambda: ended() is None)  # the pool's thread lets go a little later
+        finally:
+            gc.enable()

@@ -14,7 +14,7 @@ from servemesh.rpc.express import ExpressCall, Metadata
 from servemesh.tensors import datatypes
 from servemesh.worker.api.frames import Frames
 from servemesh.worker.api.inference import checked_route
-from servemesh.worker.domain.forms import Form, Forms, Piece, is_plain, raw_heads
+from servemesh.worker.domain.forms import PREFIX_BYTES_MAX, Form, Forms, Piece, is_plain, raw_heads
 from servemesh.worker.service.calls import Call, key_of
 from servemesh.worker.service.execution import Array
 from servemesh.worker.service.slots import ReadySlot, Slots
@@ -42,8 +42,7 @@ class ExpressInfer:
         """Return the request and its slot; None where the servicer is to see to it, with all that may be wrong."""
         form = self._forms.find(payload)
         if form is None:
-            if self._forms.is_worth_learning():
-                self._learn(payload, metadata)
+            self._missed(payload, metadata)
             return None
         try:
             pinned = checked_route(form.model, metadata)
@@ -51,6 +50,7 @@ class ExpressInfer:
         except ServemeshError:
             return None
         if slot.signature is not form.signature and slot.signature != form.signature:
+            self._missed(payload, metadata)  # another Version answers by now, or for some of the calls
             return None
         if form.rows > slot.batcher.rows_max > 1:
             return None
@@ -66,7 +66,9 @@ class ExpressInfer:
         slot.batcher.submit(waiting)
         call.on_left = waiting.leave
 
-    def _learn(self, payload: bytes, metadata: Metadata) -> None:
+    def _missed(self, payload: bytes, metadata: Metadata) -> None:
+        if not self._forms.is_worth_learning():
+            return
         try:
             request = pb.ModelInferRequest.FromString(payload)
             pinned = checked_route(request.model_name, metadata)
@@ -75,11 +77,14 @@ class ExpressInfer:
         except (DecodeError, ServemeshError):
             return  # the servicer says what is wrong
         if form is not None:
-            self._forms.add(len(payload), form)
+            self._forms.add(form)
 
 
 def form_of(payload: bytes, request: Any, slot: ReadySlot) -> Form | None:
-    """Return the form of a valid request, or None if it has none: parameters, an id, text, typed contents, no rows."""
+    """Return the form of a valid request, or None if it has none.
+
+    That is: parameters, an id, text, BOOL, BF16, typed contents, no rows, or much before the tensors.
+    """
     raws: Sequence[bytes] = request.raw_input_contents
     if request.id or request.parameters or not raws or not all(raws):
         return None
@@ -93,6 +98,8 @@ def form_of(payload: bytes, request: Any, slot: ReadySlot) -> Form | None:
     heads = raw_heads(raws)
     tail = b"".join(head + raw for head, raw in zip(heads, raws, strict=True))
     start = len(payload) - len(tail)
+    if start > PREFIX_BYTES_MAX:
+        return None
     if not payload.endswith(tail) or pb.ModelInferRequest.FromString(payload[:start]).raw_input_contents:
         return None
     places = {spec.name: place for place, spec in enumerate(slot.signature.inputs)}

@@ -22,6 +22,8 @@ FORMS_MAX = 512
 LEARN_EVERY = 16
 # Of requests with equal length, so many beginnings are tried.
 PREFIXES_MAX = 4
+# A form is remembered with all that stands before the tensors, which can be as long as a message.
+PREFIX_BYTES_MAX = 16 * 1024
 _RAW_FIELD = 0x3A  # raw_input_contents, the last field of a ModelInferRequest: number 7, wire type 2
 _PLAIN = frozenset("iufc")  # kinds of numbers of which every pattern of bits is a value
 
@@ -56,8 +58,13 @@ class Form:
     outputs: tuple[str, ...]
     key: Hashable
 
+    @property
+    def message_bytes(self) -> int:
+        """How long every message of this form is: nothing stands after the last tensor."""
+        return self.pieces[-1].end
+
     def inputs(self, payload: bytes) -> list[Array | None] | None:
-        """Return the tensors of a message with this prefix, views in the signature's order; None if it differs."""
+        """Return the tensors of a message of this length and prefix, in the signature's order; None if it differs."""
         inputs: list[Array | None] = [None] * self.places
         for piece in self.pieces:
             start = piece.start
@@ -80,7 +87,8 @@ class Forms:
         """Return the form of a message, if it has been seen."""
         for size in self._prefix_sizes.get(len(payload), ()):
             form = self._forms.get(payload[:size])
-            if form is not None:
+            # Another form may have a prefix of that size, and its messages another length.
+            if form is not None and form.message_bytes == len(payload):
                 return form
         return None
 
@@ -89,13 +97,13 @@ class Forms:
         self._misses += 1
         return self._misses % LEARN_EVERY == 1
 
-    def add(self, size_bytes: int, form: Form) -> None:
-        """Know this form of messages of that length from now on."""
+    def add(self, form: Form) -> None:
+        """Know this form from now on, in the place of one with the same prefix."""
         if len(self._forms) >= FORMS_MAX:
             self._forms.clear()
             self._prefix_sizes.clear()
         self._forms[form.prefix] = form
-        sizes = self._prefix_sizes.setdefault(size_bytes, [])
+        sizes = self._prefix_sizes.setdefault(form.message_bytes, [])
         if len(form.prefix) not in sizes:
             sizes.insert(0, len(form.prefix))
             del sizes[PREFIXES_MAX:]

@@ -258,6 +258,7 @@ class Batcher:
         statistics = self._statistics
         answered = statistics.durations.observe
         for call, answer in zip(batch.calls, outcome.answers, strict=True):
+            call.batch = None  # it refers to its calls: tensors would wait for the garbage collector
             if call.is_gone:
                 continue
             if isinstance(answer, Exception):
