@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import add, sub
 
 FLOAT_MAX = math.ldexp(1 - 2**-53, 1024)
 
@@ -19,6 +20,8 @@ class Buckets:
     @staticmethod
     def of(offset: int, counts: Sequence[int]) -> Buckets:
         """Leave out what is empty at both ends."""
+        if counts and counts[0] and counts[-1]:
+            return Buckets(offset, tuple(counts))
         begin, end = 0, len(counts)
         while begin < end and not counts[begin]:
             begin += 1
@@ -76,6 +79,10 @@ class Buckets:
     def _combined(self, other: Buckets, sign: int) -> Buckets:
         if not other.counts:
             return self
+        if self.offset == other.offset and len(self.counts) == len(
+            other.counts
+        ):  # as a rule, and much faster
+            return Buckets.of(self.offset, tuple(map(add if sign > 0 else sub, self.counts, other.counts)))
         offset = min(self.offset, other.offset) if self.counts else other.offset
         end = max(self.offset + len(self.counts) if self.counts else offset, other.offset + len(other.counts))
         sums = [0] * (end - offset)
