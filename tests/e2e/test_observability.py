@@ -231,8 +231,13 @@ def test_the_page_of_the_mesh_keeps_every_rule_and_has_everything(traced_mesh: D
     assert not missing
 
 
-# Nobody has asked for a job yet.
-OF_JOBS = (names.OPTIMIZER_JOBS_ENDED, names.OPTIMIZER_JOB_DURATION, names.OPTIMIZER_FACTS_SENT)
+# Nobody has asked for a job yet, nor for drift.
+NOT_ASKED_FOR = (
+    names.OPTIMIZER_JOBS_ENDED,
+    names.OPTIMIZER_JOB_DURATION,
+    names.OPTIMIZER_FACTS_SENT,
+    names.WORKER_FEATURE_VALUES,
+)
 ALWAYS_THERE = [
     metric
     for metric in vars(names).values()
@@ -242,7 +247,7 @@ ALWAYS_THERE = [
         ("envoy.", "servemesh.gpu.", "servemesh.metrics.", "servemesh.process.telemetry.")
     )
     and metric
-    not in (names.REGISTRY_UNPLACED, names.GATEWAY_XDS_REFUSALS, names.WORKER_QUEUE_DURATION, *OF_JOBS)
+    not in (names.REGISTRY_UNPLACED, names.GATEWAY_XDS_REFUSALS, names.WORKER_QUEUE_DURATION, *NOT_ASKED_FOR)
 ]
 
 
