@@ -51,7 +51,8 @@ def test_a_cast_is_told(forest):
 
 
 def test_an_input_without_a_column_is_named(forest):
-    given_rows(forest, image=ROWS.astype(np.float32))
+    # Of one column alone the input would take the name.
+    given_rows(forest, image=ROWS.astype(np.float32), depth=ROWS.astype(np.float32))
     error = refusal(forest, data="data")
     assert (error.reason, error.metadata["field"]) == ("INPUT_COLUMN_MISSING", "input")
 
