@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from servemesh.exponential_buckets import EMPTY, Buckets, bound, index_of, spread
+from servemesh.exponential_buckets import EMPTY, Buckets, added, bound, index_of, spread
 
 BUCKETS_MAX = 160
 SCALE_MIN, SCALE_MAX = -10, 20
@@ -125,18 +125,13 @@ class ExponentialHistogram:
             return self
         scale = _common_scale(parts)
         threshold = max(part.zero_threshold for part in parts)
-        positive = negative = EMPTY
-        zero_count = 0
-        for part in parts:
-            level = part.at_scale(scale).with_zero_threshold(threshold)
-            positive, negative = positive.plus(level.positive), negative.plus(level.negative)
-            zero_count += level.zero_count
+        level = [part.at_scale(scale).with_zero_threshold(threshold) for part in parts]
         return ExponentialHistogram(
             scale=scale,
-            zero_count=zero_count,
+            zero_count=sum(part.zero_count for part in level),
             zero_threshold=threshold,
-            positive=positive,
-            negative=negative,
+            positive=added(part.positive for part in level),
+            negative=added(part.negative for part in level),
             sum=math.fsum(part.sum for part in parts),
             min=_least(part.min for part in parts),
             max=-_least(-part.max for part in parts),

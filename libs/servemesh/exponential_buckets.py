@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from operator import add, sub
 
 FLOAT_MAX = math.ldexp(1 - 2**-53, 1024)
 
@@ -55,18 +54,17 @@ class Buckets:
             joined[(index >> halvings) - first] += count
         return Buckets(first, tuple(joined))
 
-    def plus(self, other: Buckets) -> Buckets:
-        """Add counts, bucket by bucket."""
-        return self._combined(other, 1)
-
     def minus(self, other: Buckets) -> Buckets | None:
         """Subtract counts; None if one of them would be negative."""
-        if other.counts and not (
-            self.offset <= other.offset and other.offset + len(other.counts) <= self.offset + len(self.counts)
-        ):
+        if not other.counts:
+            return self
+        begin = other.offset - self.offset
+        if begin < 0 or begin + len(other.counts) > len(self.counts):
             return None
-        left = self._combined(other, -1)
-        return None if left.counts and min(left.counts) < 0 else left
+        row = list(self.counts)
+        for place, count in enumerate(other.counts, begin):
+            row[place] -= count
+        return None if min(row) < 0 else Buckets.of(self.offset, row)
 
     def from_threshold(self, scale: int, threshold: float) -> tuple[Buckets, int]:
         """Take away the buckets that begin below `threshold`; return the rest and what they held."""
@@ -76,25 +74,21 @@ class Buckets:
         taken = kept.index(True) if True in kept else len(kept)
         return Buckets.of(self.offset + taken, self.counts[taken:]), sum(self.counts[:taken])
 
-    def _combined(self, other: Buckets, sign: int) -> Buckets:
-        if not other.counts:
-            return self
-        if self.offset == other.offset and len(self.counts) == len(
-            other.counts
-        ):  # as a rule, and much faster
-            return Buckets.of(self.offset, tuple(map(add if sign > 0 else sub, self.counts, other.counts)))
-        offset = min(self.offset, other.offset) if self.counts else other.offset
-        end = max(self.offset + len(self.counts) if self.counts else offset, other.offset + len(other.counts))
-        sums = [0] * (end - offset)
-        start = self.offset - offset
-        if self.counts:
-            sums[start : start + len(self.counts)] = self.counts
-        for place, count in enumerate(other.counts, other.offset - offset):
-            sums[place] += sign * count
-        return Buckets.of(offset, sums)
-
 
 EMPTY = Buckets()
+
+
+def added(many: Iterable[Buckets]) -> Buckets:
+    """Add the counts of many, bucket by bucket."""
+    parts = [part for part in many if part.counts]
+    if len(parts) < 2:
+        return parts[0] if parts else EMPTY
+    first = min(part.offset for part in parts)
+    sums = [0] * (max(part.offset + len(part.counts) for part in parts) - first)
+    for part in parts:
+        for place, count in enumerate(part.counts, part.offset - first):
+            sums[place] += count
+    return Buckets(first, tuple(sums))
 
 
 def bound(index: int, scale: int) -> float:
