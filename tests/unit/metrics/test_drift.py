@@ -77,5 +77,8 @@ async def test_what_is_not_sampled_says_how_to_have_it_sampled():
         ):
             await Drifts(store).get("digits", 1, window, None)
     async with measured(sampled(BEGIN_S + 60, np.ones(5), 0)) as store:
-        with pytest.raises(ConflictError, match="100 of each are needed"):
+        with pytest.raises(ConflictError, match="let the window begin later"):
             await Drifts(store).get("digits", 1, window, None)
+        later = Window(begin_s=BEGIN_S + 120, end_s=BEGIN_S + 600)
+        with pytest.raises(ConflictError, match="100 of each are needed"):
+            await Drifts(store).get("digits", 1, later, None)

@@ -15,7 +15,7 @@ from servemesh.metrics.domain.drift import FeatureDrift, drifted
 from servemesh.metrics.domain.queries import Measure, Window
 from servemesh.metrics.service.asking import Key, courses, merged
 from servemesh.metrics.service.ports import Readings
-from servemesh.metrics.service.windows import checked
+from servemesh.metrics.service.windows import checked, history_missing
 from servemesh.observe import names
 
 FEATURES_MAX = 1000
@@ -56,6 +56,15 @@ class Drifts:
                 "workers again, and wait",
                 reason="DRIFT_NOT_SAMPLED",
                 name=name,
+            )
+        if reference is None:  # a window is not compared with itself
+            first = Window(begin_s=first.begin_s, end_s=min(first.end_s, window.begin_s))
+        if first.end_s <= first.begin_s:
+            raise history_missing(
+                f"drift of {name}",
+                need_s=window.end_s - first.begin_s,
+                got_s=window.end_s - window.begin_s,
+                then="let the window begin later, after samples to compare with",
             )
         now = _signed(await merged(self._readings, names.WORKER_FEATURE_VALUES, window, _BY, filters))
         was = _signed(await merged(self._readings, names.WORKER_FEATURE_VALUES, first, _BY, filters))
