@@ -15,19 +15,33 @@ import pytest
 from servemesh.errors import ConflictError
 from servemesh.lifecycle import SystemClock, background
 from servemesh.metrics.console.api.app import ASSETS, application
-from servemesh.metrics.console.service import Bounds, Pulse, Questions
+from servemesh.metrics.console.domain import Method
+from servemesh.metrics.console.service import Bounds, Document, Pulse, Questions
 from servemesh.web.http_server import HttpLimits, serving_http
 from tests.harness.told_mesh import ToldMesh
 
 BOUNDS = Bounds(questions_max=4, question_s_max=5, watchers_max=1, pulse_s=0.05, pulse_window_s=60)
-JSON = {"content-type": "application/json"}
+HOSTS = frozenset({"console.example.org"})
+
+
+class SilentMesh(ToldMesh):
+    """Says nothing until it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.was_asked, self.says = asyncio.Event(), asyncio.Event()
+
+    async def ask(self, method: Method, request: Document, *, timeout_s: float) -> Document:
+        self.was_asked.set()
+        await self.says.wait()
+        return await super().ask(method, request, timeout_s=timeout_s)
 
 
 @asynccontextmanager
 async def console(mesh: ToldMesh | None = None) -> AsyncIterator[str]:
     mesh = mesh or ToldMesh()
     pulse = Pulse(mesh, SystemClock(), BOUNDS)
-    app = application(Questions(mesh, BOUNDS), pulse, question_bytes_max=1_000)
+    app = application(Questions(mesh, BOUNDS), pulse, question_bytes_max=1_000, hosts=HOSTS)
     async with background(pulse.run), serving_http("127.0.0.1:0", app, HttpLimits(grace_s=1)) as address:
         yield address
 
@@ -97,6 +111,7 @@ async def test_a_question_is_asked_and_its_typed_error_is_told():
         ("metrics/GetOverview", "{}", "text/plain", 400, "QUESTION_MALFORMED"),
         ("metrics/GetOverview", "[1]", "application/json", 400, "QUESTION_MALFORMED"),
         ("metrics/GetOverview", "{", "application/json", 400, "QUESTION_MALFORMED"),
+        ("metrics/GetOverview", "[" * 999, "application/json", 400, "QUESTION_MALFORMED"),
         ("metrics/GetOverview", '"' + "x" * 2_000 + '"', "application/json", 413, "MESSAGE_TOO_LARGE"),
         ("registry/DeleteModel", "{}", "application/json", 404, "QUESTION_UNKNOWN"),
         ("nothing/GetIt", "{}", "application/json", 404, "QUESTION_UNKNOWN"),
@@ -125,6 +140,58 @@ async def test_a_file_of_a_report_is_shown_where_its_scripts_could_not_run():
         other, _, _ = await fetched(address, "GET", "/reports/r1.exe")
     assert (status, body, other) == (200, "<h1>A day</h1>", 404)
     assert "sandbox" in str(headers["content-security-policy"])
+
+
+@pytest.mark.parametrize("name", ["a%22b", "a%0D%0ASet-Cookie:b", "%C4%80", "..", "a%20b"])
+async def test_no_name_of_a_report_reaches_a_header_or_the_mesh_that_could_not_be_one(name: str):
+    mesh = ToldMesh({"DownloadReport": [b"1,2"]})
+    async with console(mesh) as address:
+        status, headers, body = await fetched(address, "GET", f"/reports/{name}.csv")
+    assert (status, json.loads(body)["reason"]) == (404, "REPORT_MISSING")
+    assert "set-cookie" not in headers
+    assert mesh.asked.total() == 0
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"host": "localhost:8080"}, 200),
+        ({"host": "127.0.0.1:8080"}, 200),
+        ({"host": "[::1]:8080"}, 200),
+        ({"host": "console:8080"}, 200),
+        ({"host": "Console.Example.Org"}, 200),
+        ({"host": "rebound.example.net:8080"}, 403),
+        ({"host": "127.0.0.1.example.net"}, 403),
+        ({"host": "[oops"}, 403),
+        ({"sec-fetch-site": "same-origin"}, 200),
+        ({"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}, 403),
+        ({"sec-fetch-site": "same-site", "sec-fetch-mode": "cors"}, 403),
+        ({"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}, 200),
+    ],
+)
+async def test_only_pages_under_a_name_of_the_console_may_ask(headers: dict[str, str], status: int):
+    async with console() as address:
+        got, _, body = await fetched(address, "GET", "/", **headers)
+    assert got == status
+    assert (json.loads(body)["reason"] == "ORIGIN_REFUSED") if got != 200 else "Servemesh" in body
+
+
+async def test_a_page_that_closes_makes_room_although_no_beat_comes():
+    mesh = SilentMesh()
+    async with console(mesh) as address, asyncio.timeout(10):
+        _, writer = await _listening(address)
+        await mesh.was_asked.wait()
+        writer.close()
+        is_in = False
+        while not is_in:  # until the server has seen it
+            reader, writer = await _listening(address)
+            event = asyncio.create_task(_event(reader))
+            # A page too many is told so at once; one that was let in is told nothing.
+            is_in = not (await asyncio.wait({event}, timeout=1))[0]
+            if is_in:
+                mesh.says.set()
+                assert "event" not in await event
+            writer.close()
 
 
 async def test_beats_are_events_and_a_page_too_many_is_told_why():

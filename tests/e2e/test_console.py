@@ -153,6 +153,16 @@ async def test_a_question_that_the_mesh_refuses_is_said_with_a_way_on(console: s
         await expect(page.get_by_role("button", name="Try again")).to_be_visible()
 
 
+@pytest.mark.parametrize("path", ["metrics/CreateSilence", "metrics%2FCreateSilence%3F/GetIt"])
+async def test_following_a_link_changes_nothing(console: str, path: str):
+    async with browsing() as page:
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        await shown(page, console, f"query/{path}?{quote('{}')}")
+        await expect(page.get_by_role("alert")).to_be_visible()
+    assert not [url for url in asked if "/api/metrics/CreateSilence" in url]
+
+
 async def test_a_report_is_written_and_opened(console: str):
     async with browsing() as page:
         await shown(page, console, "reports")

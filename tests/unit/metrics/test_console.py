@@ -85,6 +85,16 @@ async def test_nobody_is_asked_while_no_page_is_open():
     assert mesh.asked.total() > asked
 
 
+async def test_a_page_that_opens_between_two_beats_is_told_the_last_one_at_once():
+    mesh = ToldMesh()
+    pulse = Pulse(mesh, SystemClock(), bounds(pulse_s=60))
+    async with asyncio.timeout(5), background(pulse.run), aclosing(pulse.beats()) as one:
+        first = await anext(one)
+        async with aclosing(pulse.beats()) as other:
+            assert await anext(other) == first
+    assert mesh.asked["ListWorkers"] == 1
+
+
 async def test_pages_beyond_the_bound_are_refused():
     pulse = Pulse(ToldMesh(), SystemClock(), bounds(watchers_max=1))
     async with asyncio.timeout(5), background(pulse.run), aclosing(pulse.beats()) as beats:

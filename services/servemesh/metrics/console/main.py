@@ -38,7 +38,10 @@ async def serve(settings: Settings, metrics_address: str, stop: Stop, *, ready: 
         mesh, bounds = await enter(MeshCalls(settings.edge_address)), _bounds(settings)
         pulse = Pulse(mesh, SystemClock(), bounds)
         await enter(background(pulse.run))
-        app = application(Questions(mesh, bounds), pulse, question_bytes_max=settings.question_bytes_max)
+        hosts = frozenset(name.strip().lower() for name in settings.hosts.split(","))
+        app = application(
+            Questions(mesh, bounds), pulse, question_bytes_max=settings.question_bytes_max, hosts=hosts
+        )
         address = await enter(serving_http(settings.address, app, _http_limits(settings)))
         _log.info(names.READY, extra={"address": address, "metrics_address": metrics_address})
         ready(address)

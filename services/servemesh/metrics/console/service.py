@@ -90,10 +90,11 @@ class Pulse:
         """Tell all who watch, until cancelled."""
         while True:
             await self._wanted.wait()
-            self._latest = json.dumps(await self._found(), separators=(",", ":"))
+            beat = json.dumps(await self._found(), separators=(",", ":"))
+            self._latest = beat if self._watchers else ""
             for watcher in self._watchers:
                 with suppress(asyncio.QueueFull):  # a page that is behind misses a beat
-                    watcher.put_nowait(self._latest)
+                    watcher.put_nowait(beat)
             await asyncio.sleep(self._bounds.pulse_s)
 
     async def beats(self) -> AsyncIterator[str]:
@@ -105,6 +106,8 @@ class Pulse:
                 retry_after_s=10.0,
             )
         watcher: asyncio.Queue[str] = asyncio.Queue(1)
+        if self._latest:
+            watcher.put_nowait(self._latest)
         self._watchers.add(watcher)
         self._wanted.set()
         try:
@@ -114,6 +117,7 @@ class Pulse:
             self._watchers.discard(watcher)
             if not self._watchers:
                 self._wanted.clear()
+                self._latest = ""  # whoever comes next is not told of the past
 
     async def _found(self) -> Document:
         now = self._clock.now()

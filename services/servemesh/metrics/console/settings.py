@@ -23,6 +23,8 @@ class Settings(BaseSettings):
     """Where browsers find it; port 0 takes a free one."""
     metrics_address: str = Field(default="127.0.0.1:0", pattern=_ADDRESS)
     """Where Prometheus text and /healthz are served."""
+    hosts: str = Field(default="", max_length=4_096)
+    """Names with a dot by which browsers may know it, separated by commas; localhost and addresses need none."""
     edge_address: str = Field(default="127.0.0.1:8001", pattern=_ADDRESS)
     """The mesh's public gRPC address, Envoy's; all that is shown is asked there."""
 

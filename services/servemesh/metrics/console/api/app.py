@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from importlib import resources
@@ -14,7 +15,9 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from servemesh.errors import InvalidError, MissingError, ServemeshError
+from servemesh.metrics.console.api.callers import check_caller
 from servemesh.metrics.console.service import Pulse, Questions
+from servemesh.names import ID_PATTERN
 from servemesh.rpc import edge
 from servemesh.web.codes import BodyTooLargeError, code_of, retry_after_s
 
@@ -45,8 +48,10 @@ _BEAT_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 Handle = Callable[[Request], Awaitable[Response]]
 
 
-def application(questions: Questions, pulse: Pulse, *, question_bytes_max: int) -> Starlette:
-    """Return the console as an ASGI application."""
+def application(
+    questions: Questions, pulse: Pulse, *, question_bytes_max: int, hosts: frozenset[str] = frozenset()
+) -> Starlette:
+    """Return the console as an ASGI application. `hosts` are names with a dot by which browsers know it."""
 
     async def page(request: Request) -> Response:
         return _asset("index.html")
@@ -67,6 +72,8 @@ def application(questions: Questions, pulse: Pulse, *, question_bytes_max: int) 
         name, _, format_ = request.path_params["file"].rpartition(".")
         if format_ not in _REPORT_TYPES:
             raise MissingError(f"reports are {', '.join(_REPORT_TYPES)}", reason="REPORT_FORMAT_UNKNOWN")
+        if not re.fullmatch(ID_PATTERN, name):  # it goes into a header
+            raise MissingError("there is no report of that name", reason="REPORT_MISSING")
         chunks = questions.report(f"reports/{name}", format_)
         first = await anext(chunks, b"")
         headers = dict(_REPORT_HEADERS)
@@ -76,20 +83,21 @@ def application(questions: Questions, pulse: Pulse, *, question_bytes_max: int) 
 
     return Starlette(
         routes=[
-            Route("/", _guarded(page)),
-            Route("/assets/{path:path}", _guarded(asset)),
-            Route("/api/{service}/{method}", _guarded(question), methods=["POST"]),
-            Route("/beats", _guarded(beats)),
-            Route("/reports/{file}", _guarded(report)),
+            Route("/", _guarded(page, hosts)),
+            Route("/assets/{path:path}", _guarded(asset, hosts)),
+            Route("/api/{service}/{method}", _guarded(question, hosts), methods=["POST"]),
+            Route("/beats", _guarded(beats, hosts)),
+            Route("/reports/{file}", _guarded(report, hosts)),
         ]
     )
 
 
-def _guarded(handle: Handle) -> Handle:
+def _guarded(handle: Handle, hosts: frozenset[str]) -> Handle:
     """Answer a typed error as JSON, and what we did not expect without its text."""
 
     async def guarded(request: Request) -> Response:
         try:
+            check_caller(request.headers, hosts)
             return await handle(request)
         except Exception as error:
             typed = edge.typed(error)
@@ -133,7 +141,7 @@ async def _document(request: Request, size_bytes_max: int) -> dict[str, Any]:
             )
     try:
         document = json.loads(body or b"{}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidError("the question is not JSON", reason="QUESTION_MALFORMED", field="") from error
     if not isinstance(document, dict):
         raise InvalidError("the question is not a JSON object", reason="QUESTION_MALFORMED", field="")

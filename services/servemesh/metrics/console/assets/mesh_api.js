@@ -14,7 +14,7 @@ export function question(service, method, request = {}) {
 export async function ask({ service, method, request }) {
   let answer;
   try {
-    answer = await fetch(`/api/${service}/${method}`, {
+    answer = await fetch(`/api/${[service, method].map(encodeURIComponent).join("/")}`, {
       method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(request),
     });
   } catch {

@@ -5,8 +5,11 @@ import { number } from "../format.js";
 import { ask, question, rangeOf, Refusal } from "../mesh_api.js";
 import { frame } from "./timelines.js";
 
+const READS = /^(Get|List|Compare|Query)/; // a link is enough to ask, and must not be enough to change anything
+
 export default async function query({ title, parts: [service, method], parameters }) {
   const asking = service && method ? question(service, method, parsed(decodeURIComponent(parameters || "{}"))) : rangeOf("servemesh.worker.calls", 3600, "RATE", { group_by: ["model"] });
+  if (!READS.test(asking.method)) throw new Refusal("QUESTION_CHANGES", "this page asks only what reads: Get…, List…, Compare… and Query…");
   const answer = await ask(asking);
   const text = el("textarea", { id: "request", rows: 10, spellcheck: "false" });
   text.value = JSON.stringify(asking.request, null, 2);
