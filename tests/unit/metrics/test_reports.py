@@ -136,9 +136,7 @@ async def test_what_was_measured_is_drawn_and_an_error_has_the_change_that_it_ca
     page = (await desk.downloaded(report, ReportFormat.HTML)).decode()
     assert "Calls per second, by model" in page
     assert "version 2" in page
-    assert re.search(
-        r"began (with|\d+ min after) deployment.updated of deployments/digits", page
-    )
+    assert re.search(r"began (with|\d+ min after) deployment.updated of deployments/digits", page)
 
 
 def test_a_page_is_well_formed_and_asks_for_nothing_from_elsewhere():

@@ -22,7 +22,9 @@ _LAST = "1h"
 
 def metric_names(incomplete: str) -> list[str]:
     """Return the metrics that a shell may complete a word to."""
-    return known(lambda client: [each.metric for each in client.metrics.list_metrics(timeout_s=1.0)], incomplete)
+    return known(
+        lambda client: [each.metric for each in client.metrics.list_metrics(timeout_s=1.0)], incomplete
+    )
 
 
 Last = Annotated[str, typer.Option("--last", metavar="TIME", help="How far to look back, as 90s, 5m or 1h.")]

@@ -7,13 +7,13 @@ from contextlib import AsyncExitStack
 
 from servemesh import lifecycle
 from servemesh.gateway.rest.adapters.edge_calls import EdgeCalls
-from servemesh.web.http_server import HttpLimits, serving_http
 from servemesh.gateway.rest.api.app import application
 from servemesh.gateway.rest.service import Front, FrontLimits
 from servemesh.gateway.rest.settings import Settings
 from servemesh.lifecycle import Ready, Stop, ignored, until_signalled
 from servemesh.observe import names
 from servemesh.observe.setup import setup
+from servemesh.web.http_server import HttpLimits, serving_http
 
 _log = logging.getLogger(__name__)
 

@@ -173,7 +173,7 @@ def _buckets(points: Sequence[Point], numbers: NDArray[np.int64], places: Sequen
     lengths, count = np.array(spans, np.int64), np.array(counts, np.int64)
     begins = np.repeat(np.cumsum(lengths) - lengths, lengths)
     times = np.array([points[place].time_ms for place in owners], np.int64)
-    columns = {
+    columns: Columns = {
         "series": np.repeat(numbers[np.array(owners, np.int64)], lengths),
         "time": np.repeat(times, lengths),
         "side": np.repeat(np.array(sides, np.int8), lengths),

@@ -11,13 +11,13 @@ from urllib.parse import urlsplit
 
 from servemesh.errors import ExpiredError, InvalidError
 from servemesh.gateway.rest.api.answers import Answer, json_answer
-from servemesh.web.codes import body_of, code_of, retry_after_s
 from servemesh.gateway.rest.domain.documents import malformed
 from servemesh.gateway.rest.service import Body, Front
 from servemesh.lifecycle import background
 from servemesh.observe import traces
 from servemesh.observe.calls import calls_of
 from servemesh.rpc import edge, statuses
+from servemesh.web.codes import body_of, code_of, retry_after_s
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

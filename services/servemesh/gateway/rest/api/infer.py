@@ -11,7 +11,6 @@ import orjson
 from servemesh.api.oip.v2 import inference_pb2 as pb
 from servemesh.errors import InvalidError
 from servemesh.gateway.rest.domain import json_tensors
-from servemesh.web.codes import BodyTooLargeError
 from servemesh.gateway.rest.domain.documents import (
     INT64_MAX,
     flag_at,
@@ -23,6 +22,7 @@ from servemesh.gateway.rest.domain.documents import (
 )
 from servemesh.tensors import datatypes
 from servemesh.tensors.shapes import elements_of
+from servemesh.web.codes import BodyTooLargeError
 
 BINARY_SIZE, BINARY, BINARY_DEFAULT = "binary_data_size", "binary_data", "binary_data_output"
 
