@@ -95,8 +95,7 @@ class Trace:
         return found[0]
 
     def of_edge(self, *, under: str) -> ExportedSpan:
-        (found,) = [span for span in self.spans if span.service == EDGE and span.parent_id == under]
-        return found
+        return next(span for span in self.spans if span.service == EDGE and span.parent_id == under)
 
     def chain(self, span: ExportedSpan) -> list[str]:
         """Return the services and names from the root to `span`."""
@@ -295,8 +294,7 @@ def test_a_collector_that_never_answers_costs_calls_nothing(
         assert slowest_s < 2
         assert worker.memory_info().rss - before_bytes < 50_000_000
         for name in ("gateway", "registry", "worker-1"):
-            process = psutil.Process(mesh.process(name)["pid"])
-            began_s = time.monotonic()
+            process, began_s = psutil.Process(mesh.process(name)["pid"]), time.monotonic()
             process.send_signal(signal.SIGTERM)
             process.wait(10)
             assert time.monotonic() - began_s < 5, name
