@@ -4,8 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTEST := $(BIN)/pytest
-# Two at a time; faults and end-to-end tests load the whole machine and run alone.
-PYTESTS := $(PYTEST) --numprocesses 2
+# More at a time than there are cores, because tests wait for sockets and processes most of the time.
+PYTESTS := $(PYTEST) --numprocesses 3
+# Each starts meshes of its own and kills what is in them. File by file, so that tests of one file share a mesh.
+PYTESTS_OF_PROCESSES := $(PYTEST) --numprocesses 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lock proto fmt lint test test-unit test-contract test-mesh test-faults test-e2e reliability simulate chaos demo examples examples-tools up bench bench-optimizer bench-metrics otlp-node scale clean
@@ -46,7 +48,7 @@ lint: setup ## Check style, types, imports, file sizes and protos
 
 test: setup lint ## Run everything: lint, unit, contract, mesh, faults and end-to-end tests
 	$(PYTESTS) tests/unit tests/contract tests/mesh
-	$(PYTEST) tests/faults tests/e2e
+	$(PYTESTS_OF_PROCESSES) tests/faults tests/e2e
 
 test-unit: setup ## Domain and services with memory adapters
 	$(PYTESTS) tests/unit
@@ -58,10 +60,10 @@ test-mesh: setup ## All services in one process over real gRPC
 	$(PYTESTS) tests/mesh
 
 test-faults: setup ## Named faults on real processes
-	$(PYTEST) tests/faults
+	$(PYTESTS_OF_PROCESSES) tests/faults
 
 test-e2e: setup ## `servemesh up` as a user runs it, with third-party clients
-	$(PYTEST) tests/e2e
+	$(PYTESTS_OF_PROCESSES) tests/e2e
 
 reliability: setup ## Run the named faults at full length and write their figures into docs/reliability.md
 	SERVEMESH_FAULTS_LENGTH=full SERVEMESH_FAULTS_FIGURES=.cache/reliability.json $(PYTEST) tests/faults

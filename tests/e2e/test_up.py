@@ -20,7 +20,10 @@ from servemesh.client import Client
 from tests.harness.waiting import blocking_until
 
 HEAL_S = 30.0
-PROCESSES = ("nats", "weed", "registry", "optimizer", "gateway", "rest", "envoy", "worker-1", "worker-2")
+PROCESSES = (
+    *("nats", "weed", "registry", "metrics", "optimizer", "gateway", "rest", "console", "envoy"),
+    *("worker-1", "worker-2"),
+)
 FREE_PORTS = ("--port", "0", "--http-port", "0", "--console-port", "0", "--metrics-port", "0")
 
 
