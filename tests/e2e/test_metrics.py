@@ -52,7 +52,7 @@ def page_url(mesh: DemoMesh) -> str:
     return f"127.0.0.1:{port}"
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(180)
 def test_calls_machines_and_envoy_are_measured_within_seconds(client: Client):
     asked = {
         "servemesh.worker.calls": {"by": ["model", "version"], "where": {"outcome": "answered"}},
@@ -60,10 +60,11 @@ def test_calls_machines_and_envoy_are_measured_within_seconds(client: Client):
     }
     for metric, options in asked.items():
         blocking_until(lambda: most(client, metric, "increase", **options) > 0, ARRIVE_S, metric)  # noqa: B023
-    p99_s = most(client, "servemesh.worker.call.duration", "", quantile=0.99, where={"model": "digits"})
-    assert 0 < p99_s < 5
+    duration, digits = "servemesh.worker.call.duration", {"model": "digits"}
+    blocking_until(lambda: most(client, duration, "", quantile=0.99, where=digits) > 0, ARRIVE_S, duration)
+    assert most(client, duration, "", quantile=0.99, where=digits) < 5
     for metric in ("servemesh.host.cpu.busy", "servemesh.host.disk.used", "servemesh.process.memory"):
-        assert most(client, metric, "max") > 0, metric
+        blocking_until(lambda: most(client, metric, "max") > 0, ARRIVE_S, metric)  # noqa: B023
     wanted = {("worker", "worker-1"), ("registry", "registry"), ("metrics", "metrics")}
     blocking_until(lambda: wanted <= senders(client), ARRIVE_S, "everybody's memory")
 
