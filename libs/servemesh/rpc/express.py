@@ -170,6 +170,11 @@ class Lane:
             call.abandon()
         return call is not None
 
+    def cancel(self) -> None:
+        """Answer every call under way that it was interrupted."""
+        for call in list(self.open.values()):
+            call.cancel()
+
 
 class ExpressServer(Server):
     """The native server with express lanes for some of its methods, by path."""
@@ -187,6 +192,12 @@ class ExpressServer(Server):
             if lane is not None:
                 lane.front = self._front
                 self._lanes[number] = lane
+
+    async def stop(self, grace: float | None) -> None:
+        """Answer the calls of the lanes that are still open, which no task of the server stands for, and stop."""
+        for lane in self._lanes.values():
+            lane.cancel()
+        await super().stop(grace)
 
     def _on_events(self, events: list[tuple[Any, ...]]) -> None:
         others = [event for event in events if not self._is_taken(*event)]

@@ -191,3 +191,14 @@ async def test_what_worked_on_a_call_is_free_without_the_garbage_collector():
         assert ended() is None
     finally:
         gc.enable()
+
+
+async def test_a_lane_that_is_stopped_answers_every_call_under_way_and_tells_who_worked_on_it():
+    bench = Bench()
+    for number in (1, 2, 3):
+        bench.take(number)
+    bench.handler.calls[1].answer(b"out")
+    bench.lane.cancel()
+    unavailable = grpc.StatusCode.UNAVAILABLE.value[0]
+    assert bench.front.sent == [(2, b"out"), (1, unavailable), (3, unavailable)]
+    assert (bench.open, bench.handler.left) == (0, 2)
