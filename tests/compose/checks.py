@@ -6,14 +6,13 @@ import json
 import random
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
 import numpy as np
 
 from tests.compose.engine import BASE, ROOT, until
-from tests.compose.load import changes, load
+from tests.compose.load import RATE_PER_S, changes, load
 from tests.compose.mesh import LEDGER, MODEL, PUSHED, SETTLE_S, Mesh
 from tests.harness.models import mlp
 
@@ -122,11 +121,11 @@ def killed_under_load(mesh: Mesh, service: str) -> str:
     """kill -9 of one container: no call of the SDK fails."""
     victim = mesh.stack.containers(service)[0]
     with load(mesh.stack.addresses, MODEL, mesh.row, mesh.right) as tally:
-        time.sleep(2.0)
+        tally.until_ended(2 * RATE_PER_S)
         mesh.stack.docker("kill", "--signal", "KILL", victim)
-        time.sleep(5.0)
+        tally.until_ended(5 * RATE_PER_S)
         mesh.stack.docker("start", victim)
-        time.sleep(3.0)
+        tally.until_ended(3 * RATE_PER_S)
     assert not tally.faults, f"{tally}; the first: {tally.faults[:3]}"
     healed_s = mesh.stack.until_healthy() + mesh.until_served() + mesh.until_workers(3)
     mesh.until_changed()
@@ -141,12 +140,12 @@ def store_killed(mesh: Mesh, service: str) -> str:
         load(mesh.stack.addresses, MODEL, mesh.row, mesh.right) as tally,
         changes(mesh.stack.addresses, LEDGER, mesh.versions[LEDGER], PUSHED) as made,
     ):
-        time.sleep(2.0)
+        tally.until_ended(2 * RATE_PER_S)
         mesh.stack.docker("kill", "--signal", "KILL", container)
-        time.sleep(2.0)
+        tally.until_ended(2 * RATE_PER_S)
         mesh.stack.docker("start", container)
         mesh.stack.until_healthy()
-        time.sleep(3.0)
+        tally.until_ended(3 * RATE_PER_S)
     assert not tally.faults, f"{tally}; the first: {tally.faults[:3]}"
     mesh.aliases |= made.aliases
     mesh.versions.setdefault(PUSHED, []).extend(made.pushed)

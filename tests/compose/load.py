@@ -17,10 +17,12 @@ import numpy as np
 from servemesh.client import Client
 from servemesh.errors import ServemeshError
 from tests.harness.models import mlp
+from tests.harness.waiting import blocking_until
 
 RATE_PER_S = 40
 THREADS = 16
 CALL_S = 20.0
+ENDED_S = 60.0
 CHANGE_S = 5.0
 CHANGE_INTERVAL_S = 0.1
 PUSH_EVERY = 5
@@ -32,6 +34,13 @@ class Tally:
 
     durations_s: list[float] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
+
+    def until_ended(self, calls: int) -> None:
+        """Wait until so many more calls have ended, well or not."""
+        until = len(self.durations_s) + len(self.faults) + calls
+        blocking_until(
+            lambda: len(self.durations_s) + len(self.faults) >= until, ENDED_S, f"{calls} more calls ended"
+        )
 
     def __str__(self) -> str:
         calls = len(self.durations_s) + len(self.faults)

@@ -7,11 +7,12 @@ import hmac
 import json
 import secrets
 import threading
-import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
+
+from tests.harness.waiting import blocking_until
 
 
 class Hook:
@@ -94,7 +95,4 @@ class Hook:
 
     def until(self, condition: Callable[[], bool], *, timeout_s: float = 20.0) -> None:
         """Wait for deliveries; AssertionError when they do not come."""
-        until_s = time.monotonic() + timeout_s
-        while not condition():
-            assert time.monotonic() < until_s, "a delivery has not come"
-            time.sleep(0.1)
+        blocking_until(condition, timeout_s, "a delivery has come")
