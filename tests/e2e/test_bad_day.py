@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.skipif(
     "SERVEMESH_BAD_DAY" not in os.environ, reason="takes minutes; `make bad-day` lives through it"
 )
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_a_bad_day_is_told_rightly(tmp_path: Path) -> None:
     day = subprocess.run(
         [sys.executable, "-m", "bench.metrics.bad_day", "--keep", str(tmp_path)],

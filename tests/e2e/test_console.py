@@ -48,7 +48,7 @@ PATIENCE_MS = 20_000
 
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; `apt-get install chromium` brings one"),
-    pytest.mark.timeout(180),
+    pytest.mark.timeout(300),
 ]
 
 

@@ -20,7 +20,7 @@ MODEL = "handwriting"
 PROMPT = "$ servemesh "
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(360)
 def test_four_lines_from_a_torch_program_to_an_optimised_endpoint(user_mesh: DemoMesh, tmp_path: Path):
     lines = lines_of(EXAMPLE / "README.md")
     assert lines[:4] == lines_of(ROOT / "README.md")[:4]

@@ -31,21 +31,21 @@ def measured(perf_analyzer: PerfAnalyzer, address: str, *words: str) -> list[flo
     return [float(rate) for rate in re.findall(r"throughput: ([\d.]+) infer/sec", answer.stdout)]
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(300)
 def test_concurrency_of_1_and_of_64(perf_analyzer: PerfAnalyzer, oip_address: str):
     rates = measured(perf_analyzer, oip_address, "--concurrency-range", "1:64:63")
     assert len(rates) == 2
     assert all(rate > 0 for rate in rates)
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(300)
 def test_streaming(perf_analyzer: PerfAnalyzer, oip_address: str):
     rates = measured(perf_analyzer, oip_address, "--streaming", "--async", "--concurrency-range", "4:4")
     assert rates
     assert rates[-1] > 0
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(300)
 def test_batches(perf_analyzer: PerfAnalyzer, oip_address: str):
     rates = measured(perf_analyzer, oip_address, "-b", "8", "--concurrency-range", "8:8")
     assert rates[-1] > 0

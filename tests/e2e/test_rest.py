@@ -24,7 +24,7 @@ def http_address(user_mesh: DemoMesh) -> str:
     return address
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_tritonclient_http_works_in_every_way(http_address: str) -> None:
     answer = subprocess.run(
         [sys.executable, str(SESSION), http_address], capture_output=True, text=True, check=False, timeout=110

@@ -25,7 +25,7 @@ WORDS = (
 )
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_the_document_is_true(user_mesh: DemoMesh, tmp_path: Path) -> None:
     document = f"http://{user_mesh.status()['http_address']}/v2/openapi.json"
     answer = subprocess.run(

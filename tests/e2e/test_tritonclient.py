@@ -13,7 +13,7 @@ from examples.demo.mesh import DemoMesh
 SESSION = Path(__file__).with_name("tritonclient_session.py")
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_tritonclient_works_in_every_way(oip_address: str):
     answer = subprocess.run(
         [sys.executable, str(SESSION), oip_address],

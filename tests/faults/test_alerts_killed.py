@@ -131,10 +131,10 @@ def test_no_alert_is_forgotten_and_each_is_told_of(service: Child, hook: Hook, a
     with mesh.channel:
         for _ in range(KILLS):
             service.start()
-            blocking_until(lambda: accepts(port), 30)
+            blocking_until(lambda: accepts(port), 60)
             assert known <= mesh.alerts().keys(), "an alert was forgotten"
             mesh.heat = {model: chance.choice([0.0, 2.0]) for model in MODELS}
-            blocking_until(mesh.fires, 20, lambda: f"{mesh.heat} {mesh.firing()}")
+            blocking_until(mesh.fires, 60, lambda: f"{mesh.heat} {mesh.firing()}")
             known = set(mesh.alerts())
             mesh.heat = {model: 2.0 - heat for model, heat in mesh.heat.items()}
             for _ in range(chance.randint(1, 60)):  # a look may be under way, or a delivery, or nothing yet
@@ -142,10 +142,10 @@ def test_no_alert_is_forgotten_and_each_is_told_of(service: Child, hook: Hook, a
             service.kill()
         service.start()
         mesh.heat = dict.fromkeys(MODELS, 0.0)
-        blocking_until(mesh.fires, 20)
+        blocking_until(mesh.fires, 60)
         fired = {name for name, alert in mesh.alerts().items() if alert.HasField("fire_time")}
         assert known <= fired
-        blocking_until(lambda: {alert["name"] for alert in hook.alerts("resolved")} >= fired & told(hook), 20)
+        blocking_until(lambda: {alert["name"] for alert in hook.alerts("resolved")} >= fired & told(hook), 60)
     assert hook.forged == 0
 
 

@@ -61,7 +61,7 @@ class Callers:
     def until_called(self, count: int) -> None:
         """Wait until so many more calls have ended, whichever program's."""
         until = len(self.durations_s) + count
-        blocking_until(lambda: len(self.durations_s) >= until, 30, "calls go on")
+        blocking_until(lambda: len(self.durations_s) >= until, 60, "calls go on")
 
     def _call(self, client: Client) -> None:
         while not self._stop.is_set():

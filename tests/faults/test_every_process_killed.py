@@ -48,7 +48,7 @@ def writer(fault_mesh: FaultMesh, tmp_path: Path) -> RegistryWriter:
     return RegistryWriter(fault_mesh.address, WRITTEN, SEED)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_no_call_fails_and_nothing_acknowledged_is_lost(
     fault_mesh: FaultMesh, load: SteadyLoad, writer: RegistryWriter, tmp_path: Path
 ) -> None:
@@ -94,7 +94,7 @@ def check_events(fault_mesh: FaultMesh, writer: RegistryWriter) -> None:
         told = revisions(stored_events(address))
         return wanted <= told.keys() and len(told[alias]) >= len(writer.moves)
 
-    blocking_until(has_all, 20, "every acknowledged change has its event")
+    blocking_until(has_all, 60, "every acknowledged change has its event")
     events = stored_events(address)
     moved = [event.alias_moved.version for event in events if event.resource == alias]
     assert moved == writer.moves

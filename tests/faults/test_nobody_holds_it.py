@@ -133,7 +133,7 @@ def test_callers_are_told_at_once_when_to_come_back_and_other_models_go_on(
     marks.told("R08", "the first answer, after one is READY again", max(backs_s), unit="s", at_most=2)
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(180)
 def test_in_a_mesh_without_workers_calls_do_not_wait_for_their_deadline(
     fault_mesh: FaultMesh, holder: str, marks: Marks
 ) -> None:

@@ -108,7 +108,7 @@ async def world(
         )
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_jobs_go_on_after_each_kill_and_commit_once(world: World) -> None:
     chance = random.Random(SEED)
     optimizer = world.optimizer("optimizer")
@@ -133,7 +133,7 @@ async def test_jobs_go_on_after_each_kill_and_commit_once(world: World) -> None:
         optimizer.stop()
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_two_optimizers_do_each_job_once(world: World) -> None:
     optimizers = [world.optimizer("one"), world.optimizer("two")]
     try:

@@ -90,7 +90,7 @@ async def saturated(stub: Any, length_s: float) -> float:
     return answered / (time.monotonic() - start_s)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_three_times_the_capacity_is_answered_up_to_the_capacity(
     slow_mesh: FaultMesh, marks: Marks
 ) -> None:

@@ -47,7 +47,7 @@ def test_a_killed_envoy_is_back_soon_and_the_sdk_goes_on(fault_mesh: FaultMesh, 
             fault_mesh.until_back(gone)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_with_all_control_parts_frozen_workers_and_envoy_restart_and_serve(
     fault_mesh: FaultMesh, load: SteadyLoad
 ) -> None:

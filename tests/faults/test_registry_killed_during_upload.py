@@ -69,7 +69,7 @@ def registry(
     registry.stop()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_an_upload_survives_kills_and_becomes_one_right_version(registry):
     chance = random.Random(SEED)
     async with client.channel(registry.address) as channel:

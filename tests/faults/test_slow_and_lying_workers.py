@@ -67,7 +67,7 @@ async def test_a_worker_that_fails_every_call_at_once_gets_hardly_any(
     marks.told("R04", f"failed calls beside a worker that answers {code}", failed, unit="%", at_most=0.1)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("code", BARE)
 async def test_retries_do_not_multiply_when_everything_fails(tmp_path: Path, marks: Marks, code: str) -> None:
     async with an_edge_with_workers(tmp_path) as (edge, workers):

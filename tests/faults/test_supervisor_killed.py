@@ -20,7 +20,7 @@ MODEL = "net"
 GONE_S = 60.0
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(360)
 def test_nothing_is_left_running_and_everything_comes_back(tmp_path: Path, net: Path) -> None:
     folder = tmp_path / "mesh"
     with DemoMesh(folder, workers=1) as mesh:

@@ -93,6 +93,6 @@ class Hook:
             bodies = list(self._bodies.values())
         return [alert for body in bodies for alert in body["data"]["alerts"] if alert["state"] == state]
 
-    def until(self, condition: Callable[[], bool], *, timeout_s: float = 20.0) -> None:
+    def until(self, condition: Callable[[], bool], *, timeout_s: float = 60.0) -> None:
         """Wait for deliveries; AssertionError when they do not come."""
         blocking_until(condition, timeout_s, "a delivery has come")

@@ -48,7 +48,7 @@ class Envoy:
         lines = self.page("/stats?type=TextReadouts&filter=version_text").splitlines()
         return {line.rpartition(": ")[2].strip('"') for line in lines}
 
-    def until_in_force(self, versions: set[str], timeout_s: float = 10.0) -> None:
+    def until_in_force(self, versions: set[str], timeout_s: float = 30.0) -> None:
         """Wait until Envoy works by tables of these versions."""
         blocking_until(lambda: versions <= self.versions(), timeout_s, f"Envoy has tables {sorted(versions)}")
 

@@ -23,7 +23,7 @@ FULL = os.environ.get("SERVEMESH_FAULTS_LENGTH") == "full"
 """Whether faults last as long as docs/reliability.md says, instead of as short as still shows the same."""
 CONTROL = ("registry", "nats", "weed", "gateway", "metrics")
 COLLECTOR = "collector"
-HEAL_S = 30.0
+HEAL_S = 60.0
 HTTP_TIMEOUT_S = 5.0
 
 

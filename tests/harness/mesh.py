@@ -35,7 +35,7 @@ from tests.harness.waiting import eventually
 
 Settings = Mapping[str, Any]
 NO_RETRIES = RetryPolicy(attempts_max=1)
-WAIT_S = 20.0
+WAIT_S = 40.0
 SLOT_STATES = ("UNLOADED", "LOADING", "WARMING", "READY", "DRAINING", "FAILED")
 # Everything happens sooner than in a real mesh, in the same order.
 REGISTRY: Settings = {"placement_interval_s": 0.1, "relay_interval_s": 0.05, "grace_s": 2}

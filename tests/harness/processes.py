@@ -31,7 +31,7 @@ class Child:
         cwd: Path | None = None,
         user: int | None = None,
         stop_signal: signal.Signals = signal.SIGTERM,
-        stop_timeout_s: float = 15.0,
+        stop_timeout_s: float = 30.0,
         shared: bool = False,
     ) -> None:
         self._command = [str(part) for part in command]
@@ -78,7 +78,7 @@ class Child:
         if self._shared:
             Child.shared_pids.add(self._process.pid)
 
-    def wait_ready(self, ready: Callable[[], bool], timeout_s: float = 20.0) -> None:
+    def wait_ready(self, ready: Callable[[], bool], timeout_s: float = 60.0) -> None:
         """Wait for a condition; AssertionError with the program's output if it ends or takes too long."""
         try:
             blocking_until(lambda: not self.is_running or ready(), timeout_s, f"{self._command[0]} is ready")
@@ -87,7 +87,7 @@ class Child:
             self.stop()
             raise AssertionError(f"{error}; its output ends with:\n{self.output[-4000:]}") from None
 
-    def wait(self, timeout_s: float = 10.0) -> int:
+    def wait(self, timeout_s: float = 30.0) -> int:
         """Wait for the program to end by itself; return its exit status."""
         assert self._process is not None
         return self._process.wait(timeout_s)

@@ -76,7 +76,7 @@ class SeaweedServer:
     def start(self) -> None:
         """Start, and wait until S3 answers."""
         self.child.start()
-        self.child.wait_ready(self._answers, timeout_s=40.0)  # after a restart weed may take 15 s
+        self.child.wait_ready(self._answers, timeout_s=60.0)  # after a restart weed may take 15 s
 
     def stop(self) -> None:
         """End it in order."""

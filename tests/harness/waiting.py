@@ -12,7 +12,7 @@ _POLL_S = 0.02
 
 async def eventually(
     condition: Callable[[], bool | Awaitable[bool]],
-    timeout_s: float = 10.0,
+    timeout_s: float = 30.0,
     what: str | Callable[[], str] = "",
 ) -> None:
     """Return as soon as the condition holds; AssertionError when it does not within `timeout_s`."""
@@ -29,7 +29,7 @@ async def eventually(
 
 
 def blocking_until(
-    condition: Callable[[], bool], timeout_s: float = 10.0, what: str | Callable[[], str] = ""
+    condition: Callable[[], bool], timeout_s: float = 30.0, what: str | Callable[[], str] = ""
 ) -> None:
     """Like `eventually`, for code outside an event loop."""
     deadline = time.monotonic() + timeout_s

@@ -122,7 +122,7 @@ async def stuck_bench(folder: Path, **changes: Any) -> AsyncIterator[OptimizerCa
         yield OptimizerCalls(channel)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_a_program_becomes_a_version_with_its_proof_and_is_measured(bench: Bench) -> None:
     dataset = await bench.calls.with_dataset("points")
     assert (dataset.format, dataset.row_count) == (pb.DATASET_FORMAT_NPZ, 200)

@@ -212,7 +212,7 @@ async def _settle(mesh: Mesh, callers: Callers) -> None:
         assert mesh.is_ready(model), f"{model} was not loaded in {PATIENT_S} s"
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(420)
 def test_every_caller_gets_an_answer_and_no_load_is_asked_for_twice() -> None:
     explore(activation, histories=HISTORIES)
 

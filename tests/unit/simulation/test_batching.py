@@ -286,6 +286,6 @@ async def _arrivals(watch: Watch, batcher: Batcher) -> list[asyncio.Task[None]]:
     return tasks
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(420)
 def test_every_call_has_one_outcome_and_its_own_rows() -> None:
     explore(batching, histories=HISTORIES)

@@ -72,6 +72,6 @@ def _is_complete(registry: Registry) -> None:
             assert deployment.serving == wanted, f"{deployment.model_id} still serves {deployment.serving}"
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(420)
 def test_placement_keeps_its_bounds_and_comes_to_rest() -> None:
     explore(placement, histories=HISTORIES)

@@ -240,7 +240,7 @@ def _states(desk: Desk) -> dict[str, SlotState]:
     return {slot.model: slot.state for slot in desk.residency.slots()}
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(420)
 def test_memory_keeps_its_bounds_comes_to_rest_and_serves_whoever_asks() -> None:
     explore(residency, histories=HISTORIES)
 

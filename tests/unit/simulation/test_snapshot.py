@@ -111,7 +111,7 @@ def _check_truth(world: World, fleet: Fleet, away: str) -> None:
     assert known == truth, f"{away} away: known {known}, true {truth}"
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(420)
 def test_the_edge_is_told_what_is_known_and_the_truth_in_the_end() -> None:
     explore(fleet_as_seen, histories=HISTORIES)
 
