@@ -22,7 +22,7 @@ def test_a_bad_day_is_told_rightly(tmp_path: Path) -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=170,
+        timeout=280,
         check=False,
     )
     assert day.returncode == 0, day.stdout + day.stderr[-4_000:]

@@ -72,9 +72,12 @@ def top(
                     time.sleep(interval)
                 output.print_json([_document(row) for row in _rows(client, window, interval)])
             return
+        if left == 1:
+            output.out.print(_shown(_rows(client, window, interval), window))
+            return
         with Live(console=output.out, auto_refresh=False) as live:
             while True:
-                live.update(_table(_rows(client, window, interval)), refresh=True)
+                live.update(_shown(_rows(client, window, interval), window), refresh=True)
                 left = None if left is None else left - 1
                 if left == 0:
                     return
@@ -181,7 +184,9 @@ def _document(row: Row) -> dict[str, Any]:
     }
 
 
-def _table(rows: list[Row]) -> Table:
+def _shown(rows: list[Row], window_s: float) -> Table | str:
+    if not rows:
+        return f"no calls in the last {window_s:g} s"
     return output.table_of(
         _COLUMNS,
         (
