@@ -2,13 +2,14 @@
 
 A mesh as `servemesh up` starts it serves a real model under real calls. Beside it four workers that are not there send,
 over OTLP, a usual day and then a bad hour: traffic doubles, one worker becomes slow, the disk fills. Then
-a bad version of the real model is deployed. Alerts, the webhook, the report and the forecast must tell just that, and
-no more; and once all is well again the alerts must be over.
+a bad version of the real model is deployed. Alerts, the webhook, the report, the forecast and the console must tell
+just that, and no more; and once all is well again the alerts must be over.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import sys
 import tempfile
@@ -20,6 +21,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from bench.metrics.bad_day_console import look
 from bench.metrics.bad_day_parts import Callers, bad_version, metrics_address
 from bench.metrics.simulated_workers import (
     HOST,
@@ -36,11 +38,12 @@ from servemesh.client import Client
 from servemesh.client.alerts import Alert
 from servemesh.errors import ServemeshError
 from tests.harness.alert_hook import Hook
+from tests.harness.browser import CHROMIUM
 
 RULES = Path(__file__).parent / "bad_day_rules"
 HISTORY_S = 18 * 3_600.0
 LIVE_S = 1.0
-WAIT_S = 120.0
+WAIT_S = 60.0
 SETTINGS = {
     "SERVEMESH_METRICS_RULES_DIR": str(RULES),
     "SERVEMESH_METRICS_RULES_INTERVAL_S": "1",
@@ -68,6 +71,8 @@ class BadDay:
     client: Client
     sender: Sender
     folder: Path
+    console: str
+    """URL of the console."""
     situation: Situation = field(default_factory=lambda: Situation(rows_per_s=usual_rows_per_s(time.time())))
     sent_s: float = 0.0
     over: threading.Event = field(default_factory=threading.Event)
@@ -127,7 +132,7 @@ def _bad_hour(time_s: float, now_s: float) -> Situation:
     usual, ago_s = usual_rows_per_s(time_s), now_s - time_s
     is_bad = ago_s <= 3_600
     return Situation(
-        rows_per_s=max(800.0, 2.0 * usual) if is_bad else usual,
+        rows_per_s=max(900.0, 2.0 * usual) if is_bad else usual,  # the workers can do about 640
         slow_worker=WORKERS[2] if ago_s <= 2_400 else "",
         slowness=5.0,
         disk_share=0.55 + 0.25 * (1 - ago_s / 3_600) if is_bad else 0.55,
@@ -152,10 +157,12 @@ def told(day: BadDay, hook: Hook) -> None:
             )
             day.client.push("digits", bad_version(day.folder))
             day.client.deploy("digits", version=2, wait_s=30)
-            fired = day.until(STORY, f"version 2 of digits was deployed ({callers.failed} calls failed)")
+            fired = day.until(STORY, "version 2 of digits was deployed")
+            day.said(f"          {callers.failed} calls failed")
             check_webhook(hook, fired)
             check_report(day)
             check_forecast(day)
+            check_console(day, fired)
             day.client.deploy("digits", version=1, wait_s=30)
             day.situation = replace(
                 day.situation, rows_per_s=usual_rows_per_s(time.time()), slow_worker="", disk_share=0.3
@@ -206,6 +213,15 @@ def check_forecast(day: BadDay) -> None:
     )
 
 
+def check_console(day: BadDay, fired: dict[tuple[str, str], Alert]) -> None:
+    """Whoever looks at the console in a browser reads the same; its pages are kept as pictures."""
+    if CHROMIUM is None:
+        day.said("          console: not looked at, no Chromium here; `apt-get install chromium` brings one")
+        return
+    asyncio.run(look(day.console, fired.values(), day.folder))
+    day.said("          console: alerts, capacity and the failing model are told; pictures beside the report")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Live through the day; 0 if it was told rightly."""
     parser = argparse.ArgumentParser(
@@ -225,9 +241,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         client.push("digits", trained_digits().model)
         client.deploy("digits", version=1, wait_s=60)
         sender = Sender(metrics_address(mesh))
+        console = f"http://{mesh.status()['console_address']}"
         stack.callback(sender.close)
         try:
-            told(BadDay(client=client, sender=sender, folder=kept), hook)
+            told(BadDay(client=client, sender=sender, folder=kept, console=console), hook)
         except (AssertionError, ServemeshError) as error:
             print(f"wrong: {error}", file=sys.stderr)
             return 1

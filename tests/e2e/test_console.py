@@ -5,32 +5,18 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import expect
 
 from examples.demo.mesh import DemoMesh
 from servemesh.client import Client
+from tests.harness.browser import CHROMIUM, PATIENCE_MS, browsing, shown
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-# As root in a container, and without asking its maker's hosts for anything.
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 PAGES = (
     "",
     "models",
@@ -44,7 +30,6 @@ PAGES = (
     "query",
 )
 SHOTS = Path(os.environ.get("SERVEMESH_TEST_SHOTS", ".cache/console"))
-PATIENCE_MS = 20_000
 
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; `apt-get install chromium` brings one"),
@@ -60,32 +45,6 @@ def console(user_mesh: DemoMesh) -> str:
             client.infer("digits", {"image": np.zeros((rows, 64), np.float32)})
     address: str = user_mesh.status()["console_address"]
     return f"http://{address}"
-
-
-@asynccontextmanager
-async def browsing(**options: Any) -> AsyncIterator[Page]:
-    """Open a page in a headless Chromium. Its scripts must not fail, nor ask anybody but the console."""
-    failures: list[str] = []
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
-        context = await browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
-        context.set_default_timeout(PATIENCE_MS)
-        page = await context.new_page()
-        page.on("pageerror", lambda error: failures.append(str(error)))
-        page.on("request", lambda request: None if _is_local(request.url) else failures.append(request.url))
-        yield page
-        await browser.close()
-    assert not failures, failures
-
-
-def _is_local(url: str) -> bool:
-    return url.startswith(("http://127.0.0.1:", "data:"))
-
-
-async def shown(page: Page, console: str, path: str) -> None:
-    await page.goto(f"{console}/#/{path}")
-    await page.locator(".loading").wait_for(state="detached")
-    await expect(page.locator("h1")).to_be_visible()
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])

@@ -231,7 +231,7 @@ def _observation(
 
 
 def _left(left_s: float) -> str:
-    return "now" if left_s <= 0 else f"in {words.rough_span(left_s)}" if math.isfinite(left_s) else "never"
+    return "now" if left_s < 60 else f"in {words.rough_span(left_s)}" if math.isfinite(left_s) else "never"
 
 
 def _spans(condition: BurnRate) -> list[float]:
