@@ -1,15 +1,13 @@
 """What telemetry costs: `python -m bench.metrics.overhead`.
 
-The mesh as `servemesh up` starts it, with one worker, alternately with and without its metrics service, under the tiny
-MLP of `make bench`. With it, everything runs that then runs: recorders, samplers, exporters, Envoy's statistics and one
-trace in a thousand, and the metrics service on the same processors. Without it only the recorders run, for the pages
-of Prometheus.
+The mesh as `servemesh up` starts it, with one worker, under the tiny MLP of `make bench`; by turns everything runs, and
+the metrics service and the console stand still (SIGSTOP). All within one start, because two starts of the same worker
+differ by up to a tenth. What telemetry costs inside the worker does not stand still with them, and is timed by itself.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import sys
 import tempfile
@@ -20,24 +18,30 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
+import psutil
+from opentelemetry.sdk.trace import TracerProvider
 
 from bench.load import Load, Loop, Seen
-from bench.peers.mesh import our_servers
+from bench.peers.mesh import OurServers, our_servers
 from bench.workloads import Model, Request
+from examples.demo.mesh import DemoMesh
+from servemesh.observe import traces
 from servemesh.observe.names import CALL_BUCKETS_S
 from servemesh.observe.recorder import Recorder
 from tests.harness import models
 
-SWITCH = "SERVEMESH_LOCAL_WITH_METRICS"
+STARTED_AND_STOPPED = ("metrics", "console")
 IN_FLIGHT = 16
 OFFERED = 1_500.0  # calls a second of the open loop, for latencies that do not depend on the throughput
 SETTLE_S = 30.0  # imports and first sweeps of the metrics service and the console are the start's cost, not telemetry's
 RECORDS = 200_000
+SPAN_ID = "00f067aa0ba902b7"
+METHOD = "/inference.GRPCInferenceService/ModelInfer"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """One start of the mesh: closed loop and open loop, to the worker and through Envoy."""
+    """Closed loop and open loop, to the worker and through Envoy."""
 
     worker: Seen
     mesh: Seen
@@ -45,26 +49,38 @@ class Round:
 
 
 @contextmanager
-def telemetry(is_on: bool) -> Iterator[None]:
-    """Have meshes that start in the block send telemetry, or not."""
-    os.environ[SWITCH] = "true" if is_on else "false"
+def telemetry(is_on: bool, mesh: DemoMesh) -> Iterator[None]:
+    """Let the metrics service and the console run in the block, or not."""
+    processes = [] if is_on else [psutil.Process(mesh.process(name)["pid"]) for name in STARTED_AND_STOPPED]
+    for process in processes:
+        process.suspend()
     try:
         yield
     finally:
-        del os.environ[SWITCH]
+        for process in processes:
+            process.resume()
 
 
-def measured(is_on: bool, request: Request, folder: Path, seconds: float) -> Round:
-    """Start a mesh, load it, end it."""
-    with telemetry(is_on), our_servers([request.model], folder) as ours:
-        body = request.body()
-        Loop(ours.mesh.address, body, Load(rate=OFFERED, seconds=SETTLE_S)).run()
-        closed = Load(in_flight=IN_FLIGHT, seconds=seconds)
-        return Round(
-            worker=Loop(ours.worker.address, body, closed).run(),
-            mesh=Loop(ours.mesh.address, body, closed).run(),
-            offered=Loop(ours.mesh.address, body, Load(rate=OFFERED, seconds=seconds)).run(),
-        )
+def measured(ours: OurServers, body: bytes, seconds: float) -> Round:
+    """Load it in the three ways."""
+    closed = Load(in_flight=IN_FLIGHT, seconds=seconds)
+    return Round(
+        worker=Loop(ours.worker.address, body, closed).run(),
+        mesh=Loop(ours.mesh.address, body, closed).run(),
+        offered=Loop(ours.mesh.address, body, Load(rate=OFFERED, seconds=seconds)).run(),
+    )
+
+
+def deciding_ns() -> float:
+    """Return what it costs to find that a call is not to be traced, in nanoseconds."""
+    metadata = (("x-request-id", "1"), (traces.TRACE_PARENT, f"00-{1:032x}-{SPAN_ID}-00"))
+    traces.start(TracerProvider(shutdown_on_exit=False).get_tracer("bench"), 0.001)
+    begin_s = perf_counter()
+    for _ in range(RECORDS):
+        traces.detached_span(METHOD, metadata)
+    took_s = perf_counter() - begin_s
+    traces.stop()
+    return took_s / RECORDS * 1e9
 
 
 def recording_ns() -> float:
@@ -89,8 +105,8 @@ def told(name: str, on: Sequence[float], off: Sequence[float], unit: str, *, mor
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--seconds", type=float, default=3.0)
     arguments = parser.parse_args()
     on: list[Round] = []
     off: list[Round] = []
@@ -98,14 +114,15 @@ def main() -> None:
         folder = Path(text)
         model = Model(name="mlp", path=models.saved(models.mlp(), folder / "mlp"))
         inputs = {"x": np.random.default_rng(0).normal(size=(1, 64)).astype(np.float32)}
-        request = Request(name="tiny MLP", model=model, inputs=inputs)
-        for number in range(arguments.rounds):
-            order = (False, True) if number % 2 == 0 else (True, False)
-            for is_on in order:
-                place = folder / f"{number}-{is_on}"
-                done = measured(is_on, request, place, arguments.seconds)
-                (on if is_on else off).append(done)
-                print(f"{'with' if is_on else 'without':<8}{done}", file=sys.stderr, flush=True)
+        body = Request(name="tiny MLP", model=model, inputs=inputs).body()
+        with our_servers([model], folder / "mesh") as ours:
+            Loop(ours.mesh.address, body, Load(rate=OFFERED, seconds=SETTLE_S)).run()
+            for number in range(arguments.rounds):
+                for is_on in (False, True) if number % 2 == 0 else (True, False):
+                    with telemetry(is_on, ours.running):
+                        done = measured(ours, body, arguments.seconds)
+                    (on if is_on else off).append(done)
+                    print(f"{'with' if is_on else 'without':<8}{done}", file=sys.stderr, flush=True)
     print(f"{'tiny MLP, one worker':<34}{'without':>10} {'with':>10} {'':<8}{'worse':>7}")
     rows: list[tuple[str, str, str, bool]] = [
         ("worker", "calls_per_s", f"worker, {IN_FLIGHT} in flight", True),
@@ -119,7 +136,9 @@ def main() -> None:
         values = [[getattr(getattr(one, part), figure) for one in side] for side in (on, off)]
         unit = "calls/s" if more_is_better else "ms"
         print(told(name, *values, unit, more_is_better=more_is_better))
-    print(f"one observation: {recording_ns():.0f} ns")
+    print(
+        f"in the worker: {recording_ns():.0f} ns an observation, {deciding_ns():.0f} ns a call not to trace it"
+    )
 
 
 if __name__ == "__main__":

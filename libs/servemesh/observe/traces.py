@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -134,12 +134,18 @@ def server_span(method: str, call: Any) -> Any:
     return _Recorded(method[1:], parent, SpanKind.SERVER, _attributes_of(method))
 
 
-def detached_span(method: str, call: Any) -> otel.Span | None:
+def detached_span(method: str, metadata: Iterable[tuple[str, str | bytes]]) -> otel.Span | None:
     """Start the span of a call that no task works on, if it is to be recorded; whoever answers the call ends it."""
     if _sampling.tracer is None:
         return None
-    text = _parent_text(call)
-    parent = _decided(text)
+    text = ""
+    for key, value in metadata:
+        if key == TRACE_PARENT:
+            text = str(value)
+            break
+    if text[-3:] == _UNSAMPLED:  # nearly every call
+        return None
+    parent = parsed(text) if text else None
     if not _is_sampled(method, text, parent):
         return None
     around = otel.set_span_in_context(otel.NonRecordingSpan(parent)) if parent else None

@@ -64,13 +64,9 @@ class ExpressCall:
         self.is_over = False
         self.on_left: Callable[[], None] | None = None
         # What records the call, if it is traced.
-        self.span: Span | None = traces.detached_span(lane.method, self)
+        self.span: Span | None = traces.detached_span(lane.method, metadata)
         self._started_s = lane.metrics.started()
         lane.open[number] = self
-
-    def invocation_metadata(self) -> Metadata:
-        """Return what came with the call, as a gRPC context does."""
-        return self.metadata
 
     def answer(self, payload: bytes) -> None:
         """Answer with an encoded message; nothing happens if the call is over."""

@@ -2,6 +2,8 @@
 import { el, svg } from "./dom.js";
 import { number, short, word } from "./format.js";
 
+// Names as long as there is room for: few slots have some, many are small squares.
+const WIDE = { most: 4, columns: 2, width: 100, letters: 14 }, SMALL = { most: 14, columns: 7, width: 21, letters: 2 };
 const MOODS = { READY: "good", DRAINING: "warn", LOADING: "warn", WARMING: "warn", FAILED: "bad", UNLOADED: "" };
 
 export function picture(beat) {
@@ -29,13 +31,15 @@ export function picture(beat) {
     const failed = worker.slots.some((slot) => slot.state === "STATE_FAILED");
     nodes.push(node(400, y, 150, 44, worker.state !== "STATE_ACTIVE" ? "warn" : failed ? "bad" : "good", short(worker.name),
       worker.state === "STATE_ACTIVE" ? `${number(rate(figures))}/s, busy ${percent(figures)}` : word(worker.state, "STATE_")));
-    worker.slots.slice(0, 14).forEach((slot, index) => {
-      const state = slot.state.replace("STATE_", "");
-      nodes.push(svg("rect", { class: `node ${MOODS[state]}`, x: 562 + (index % 7) * 26, y: y - 22 + Math.floor(index / 7) * 24, width: 21, height: 20, rx: 4 },
-        svg("title", {}, `${short(slot.version)} is ${state}${slot.message ? `: ${slot.message}` : ""}`)),
-        svg("text", { x: 572.5 + (index % 7) * 26, y: y - 8 + Math.floor(index / 7) * 24, "text-anchor": "middle" }, short(slot.version).slice(0, 2)));
+    const box = worker.slots.length <= WIDE.most ? WIDE : SMALL;
+    worker.slots.slice(0, box.most).forEach((slot, index) => {
+      const state = slot.state.replace("STATE_", ""), name = short(slot.version);
+      const left = 562 + (index % box.columns) * (box.width + 5), top = y - 22 + Math.floor(index / box.columns) * 24;
+      nodes.push(svg("rect", { class: `node ${MOODS[state]}`, x: left, y: top, width: box.width, height: 20, rx: 4 },
+        svg("title", {}, `${name} is ${state}${slot.message ? `: ${slot.message}` : ""}`)),
+        svg("text", { x: left + box.width / 2, y: top + 14, "text-anchor": "middle" }, name.slice(0, box.letters)));
     });
-    if (worker.slots.length > 14) nodes.push(svg("text", { x: 750, y: y + 5 }, `+${worker.slots.length - 14}`));
+    if (worker.slots.length > box.most) nodes.push(svg("text", { x: 750, y: y + 5 }, `+${worker.slots.length - box.most}`));
   });
   nodes.push(node(6, middle, 90, 40, "", "clients", `${number(total)}/s`));
   return el("figure", { class: "mesh", tabindex: "0" }, svg("svg", { viewBox: `0 0 780 ${height}`, role: "img", "aria-label": told(workers, edges, rates) }, flows, nodes));
