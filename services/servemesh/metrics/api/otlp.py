@@ -52,7 +52,7 @@ class OtlpApi:
         """Take metrics."""
         arrived = Arrived(
             samples=otlp_messages.samples(request),
-            count=otlp_messages.point_count(request),
+            count=lambda: otlp_messages.point_count(request),
             size_bytes=request.ByteSize(),
         )
         receipt = await self._ingest.take(arrived)

@@ -29,7 +29,7 @@ class Roster:
     """The series that points may be stored under."""
 
     limits: SeriesLimits
-    _known: set[Series] = field(default_factory=set)
+    _known: dict[Series, Series] = field(default_factory=dict)
     _by_metric: Counter[str] = field(default_factory=Counter)
     _meanings: dict[str, tuple[Kind, str]] = field(default_factory=dict)
     _others: dict[str, Series] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class Roster:
 
     def load(self, known: Iterable[Series]) -> None:
         """Start from what the store knows."""
-        self._known = set(known)
+        self._known = {series: series for series in known}
         self._by_metric = Counter(series.metric for series in self._known)
         self._meanings = {series.metric: (series.kind, series.unit) for series in self._known}
         self._others = {series.metric: series for series in self._known if _is_other(series)}
@@ -50,7 +50,7 @@ class Roster:
         """Make room for others."""
         for series in forgotten:
             if series in self._known:
-                self._known.remove(series)
+                del self._known[series]
                 self._by_metric[series.metric] -= 1
                 if not self._by_metric[series.metric]:
                     del self._by_metric[series.metric]
@@ -91,10 +91,12 @@ class Roster:
         return len(self._known) - len(self._others) < limits.series_max and count < limits.metric_series_max
 
     def _kept(self, series: Series) -> Series:
-        if series not in self._known:
-            self._known.add(series)
-            self._by_metric[series.metric] += 1
-            self._meanings.setdefault(series.metric, (series.kind, series.unit))
+        known = self._known.get(series)
+        if known is not None:
+            return known  # one object for all that are equal
+        self._known[series] = series
+        self._by_metric[series.metric] += 1
+        self._meanings.setdefault(series.metric, (series.kind, series.unit))
         return series
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from servemesh.exponential import ExponentialHistogram
@@ -19,6 +19,14 @@ class Series:
     kind: Kind
     unit: str
     labels: Labels
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Every point looks its series up more than once.
+        object.__setattr__(self, "_hash", hash((self.metric, self.kind, self.unit, self.labels)))
+
+    def __hash__(self) -> int:
+        return self._hash
 
     @staticmethod
     def of(metric: str, kind: Kind, unit: str = "", **labels: str) -> Series:

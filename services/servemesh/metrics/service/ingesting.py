@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -42,10 +42,10 @@ class IngestSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrived:
-    """A request: its samples, how many they are and how long it was as a message."""
+    """A request: its samples, how many they are, if that is asked for, and how long it was as a message."""
 
     samples: Iterable[Sample]
-    count: int
+    count: Callable[[], int]
     size_bytes: int
 
 
@@ -88,7 +88,7 @@ class Ingest:
     async def take(self, arrived: Arrived) -> Receipt:
         """Digest a request. OverloadedError if too much waits already."""
         if self._pending_bytes + arrived.size_bytes > self._settings.bytes_max and self._pending_bytes:
-            self._count({Drop.SHED: arrived.count})
+            self._count({Drop.SHED: arrived.count()})
             raise OverloadedError(
                 "the metrics service cannot keep up: send this again later",
                 reason="INGEST_FULL",
