@@ -147,7 +147,7 @@ class Settings(BaseSettings):
 
     rules_dir: Path | None = None
     """Folder with alert rules of your own, as YAML; one takes the place of a shipped one of its name."""
-    rules_interval_s: float = Field(default=15, gt=0, le=600)
+    rules_interval_s: float = Field(default=30, gt=0, le=600)
     """How often the rules are looked at."""
     rules_lag_s: float = Field(default=10, ge=0, le=300)
     """So far back they look, because points are still on their way."""
