@@ -20,7 +20,8 @@ from servemesh.client.retries import pushback_of
 from tests.harness import models
 from tests.harness.faults import HEAL_S, FaultMesh, lasting
 from tests.harness.marks import Marks
-from tests.harness.steady_load import CHANNEL_OPTIONS, SteadyLoad
+from tests.harness.steady_caller import CHANNEL_OPTIONS
+from tests.harness.steady_load import SteadyLoad
 from tests.harness.waiting import blocking_until
 
 MODEL = "alone"

@@ -45,6 +45,7 @@ class MemoryWorkers:
         self.down: set[str] = set()
         self.hanging: set[str] = set()  # they begin to load, and never say more
         self.answered: list[tuple[str, str]] = []
+        self.answer_bytes = 0  # of an answer on a stream
         self.loads: list[tuple[str, str, int]] = []
         self.load_is_slow = False  # it goes on in the worker, but not within the caller's patience
         self.statistics: dict[str, list[pb.ModelStatistics]] = {}
@@ -72,7 +73,9 @@ class MemoryWorkers:
                 self.killed_after[address] = left - 1
             request = pb.ModelInferRequest.FromString(content)
             self.answered.append((address, request.id))
-            answer = pb.ModelInferResponse(id=request.id, model_version=address)
+            answer = pb.ModelInferResponse(
+                id=request.id, model_version=address, raw_output_contents=[bytes(self.answer_bytes)]
+            )
             yield [pb.ModelStreamInferResponse(infer_response=answer)]
 
     async def model_metadata(

@@ -15,7 +15,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from servemesh.api.registry.v1 import registry_pb2 as pb
 from servemesh.api.registry.v1 import registry_pb2_grpc as pb_grpc
-from tests.harness.steady_load import CHANNEL_OPTIONS
+from tests.harness.steady_caller import CHANNEL_OPTIONS
 
 CALL_S = 5.0
 PAUSE_S = 0.02

@@ -8,6 +8,7 @@ import pytest
 
 from servemesh.api.oip.v2 import inference_pb2 as pb
 from servemesh.errors import InvalidError, OverloadedError
+from servemesh.gateway.service import lane
 from servemesh.gateway.service.activator import ActivationLimits, Activator
 from servemesh.gateway.service.streams import StreamLimits, Streams
 from tests.harness.mesh_fakes import FleetTable, MemoryCatalog, MemoryWorkers, a_slot, a_worker
@@ -104,3 +105,19 @@ async def test_a_client_that_stops_taking_answers_leaves_nothing_behind():
     answers = streams.serve(requests(*[("a", str(index)) for index in range(50)]))
     assert (await anext(answers)).infer_response.id == "0"
     await answers.aclose()
+
+
+async def test_large_answers_are_not_asked_for_far_ahead_of_a_slow_client(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(lane, "GATHERING_S", 0)
+    fleet = FleetTable(a_worker("worker-1", a_slot("a")))
+    workers = MemoryWorkers(fleet)
+    workers.answer_bytes = 100_000
+    streams = streams_over(fleet, workers, answer_bytes_max=400_000)
+    taken, ahead = 0, 0
+    async for _ in streams.serve(requests(*[("a", str(index)) for index in range(50)])):
+        taken += 1
+        for _ in range(100):  # whoever can go on does
+            await asyncio.sleep(0)
+        ahead = max(ahead, len(workers.answered) - taken)
+    assert taken == 50
+    assert ahead <= 8, "as many as may be under way, and as many that wait to be taken"

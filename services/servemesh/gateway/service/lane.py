@@ -58,6 +58,7 @@ class Lane:
         self._room = asyncio.Semaphore(requests_max)
         self._inbox: deque[Asked] = deque()
         self._is_closed = False
+        self._under_way = 0  # requests in rounds whose answers have not been handed on
         self._woken = asyncio.Event()
         self._address = ""  # of the worker that this lane keeps to
         self._avoided = ""
@@ -85,19 +86,23 @@ class Lane:
                 turn = next_turn
 
     async def _gathered(self) -> deque[Asked]:
-        """Return what has come meanwhile, nothing only at the end."""
-        while not self._inbox and not self._is_closed:
+        """Return what has come meanwhile, once there is room for its answers; nothing only at the end."""
+        while not self._has_room() if self._inbox else not self._is_closed:
             self._woken.clear()
             await self._woken.wait()
         requests: deque[Asked] = deque()
-        size_bytes, answers_bytes = 0, 0
-        while self._inbox:
+        size_bytes = 0
+        while self._inbox and self._has_room():
             size_bytes += len(self._inbox[0].content)
-            answers_bytes += self._answer_bytes
-            if requests and (size_bytes > ROUND_BYTES_MAX or answers_bytes > self._answer_bytes_max):
+            if requests and size_bytes > ROUND_BYTES_MAX:
                 break
             requests.append(self._inbox.popleft())
+            self._under_way += 1
         return requests
+
+    def _has_room(self) -> bool:
+        """Whether one more answer may come: a client that is slow to take them is not asked for ahead of."""
+        return not self._under_way or (self._under_way + 1) * self._answer_bytes <= self._answer_bytes_max
 
     async def _round(self, requests: deque[Asked], turn: asyncio.Event, next_turn: asyncio.Event) -> None:
         """Answer `requests`, not before their turn, and give the turn on."""
@@ -107,6 +112,8 @@ class Lane:
                 for answer in several:
                     self._answer_bytes = await self._answers.put(answer)
                     self._room.release()
+                    self._under_way -= 1
+                    self._woken.set()
         next_turn.set()
 
     async def _answered(
