@@ -105,6 +105,19 @@ def test_when_runs_are_faster_again_more_may_wait() -> None:
         room.add(a_ticket())
 
 
+def test_the_time_in_which_nobody_waited_because_all_had_left_counts_for_nothing() -> None:
+    room = paced(0.001)
+    leaver = a_ticket()
+    room.add(a_ticket())
+    room.add(leaver)
+    room.take(1.0, rows_max=1)
+    room.remove(leaver)
+    room.add(a_ticket())
+    room.take(60.0, rows_max=1)
+    for _ in range(100):
+        room.add(a_ticket())
+
+
 def test_a_call_whose_time_is_over_never_runs() -> None:
     room = a_room()
     dead, alive = a_ticket(expires_s=1.0), a_ticket(expires_s=3.0)

@@ -26,6 +26,10 @@ class Backlog:
         if not self._places[rank]:
             del self._places[rank]
 
+    def interrupt(self) -> None:
+        """Those who waited have left, so that the next run will begin when somebody comes, not when this one ends."""
+        self._since_s, self._taken = None, 0
+
     def ahead(self, rank: int) -> int:
         """Return how many places come before a call of this rank that arrives now."""
         return sum(places for other, places in self._places.items() if other <= rank)

@@ -110,6 +110,8 @@ class WaitingRoom(Generic[TicketT]):
         if lane is None or lane.pop(ticket.sequence, None) is None:
             return False
         self._left(ticket, lane)
+        if not self._backlog.places:
+            self._backlog.interrupt()
         return True
 
     def take(self, now_s: float, rows_max: int) -> tuple[list[TicketT], list[TicketT]]:
