@@ -33,7 +33,7 @@ async def probing(address: str) -> AsyncIterator[list[float]]:
     )
     try:
         yield took_s
-        printed, _ = await process.communicate()
+        printed, _ = await process.communicate(b"")  # which ends its stdin
         took_s += json.loads(printed)
     finally:
         if process.returncode is None:
