@@ -31,8 +31,8 @@ def elements_of(shape: Sequence[int], field: str) -> int:
             got=list(shape),
         )
     elements = math.prod(shape)
-    # A dimension may be huge beside one of 0, and numpy refuses such a shape.
-    if elements > ELEMENTS_MAX or (not elements and max(shape) > ELEMENTS_MAX):
+    # Dimensions may be huge beside one of 0, and numpy refuses such a shape.
+    if elements > ELEMENTS_MAX or (not elements and math.prod(filter(None, shape)) > ELEMENTS_MAX):
         raise InvalidError(
             f"{field} is {list(shape)}: more than {ELEMENTS_MAX} elements",
             reason="SHAPE_INVALID",

@@ -8,7 +8,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
@@ -67,6 +67,8 @@ def test_typed_contents_come_back_as_they_were(tensor: tuple[Datatype, Any]) -> 
     datatype=st.sampled_from(list(DATATYPES.values())),
     shape=st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(-1, 6), max_size=40),
 )
+@example(data=b"", datatype=DATATYPES["FP32"], shape=[0, 2**40, 2**40])
+@example(data=b"", datatype=DATATYPES["BYTES"], shape=[2**31, 0, 2**31])
 def test_malformed_bytes_are_refused_and_never_anything_else(
     data: bytes, datatype: Datatype, shape: list[int]
 ) -> None:
