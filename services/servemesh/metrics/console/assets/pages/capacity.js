@@ -28,17 +28,27 @@ function tile(what, value, short_ = false) {
   return el("li", { class: short_ ? "warn" : "" }, el("span", { class: "what" }, what), el("span", { class: "value" }, String(value)));
 }
 
+// As far ahead as there is history for: a day, else four hours, else a quarter of one.
+const HORIZONS = ["86400s", "14400s", "900s"];
+
 // The forecast of a model as a picture, or why there is none.
 export async function chartOf(model) {
-  const asking = question("metrics", "GetForecast", { model });
-  try {
-    const found = await ask(asking);
-    const values = (key) => found.points.map((point) => Number(point[key]));
-    return el("div", {},
-      lines({ label: `Demand for ${model}`, begin: new Date(found.points[0].time).getTime() / 1000, step: Number.parseFloat(found.step), unit: (value) => `${number(value)}/s`,
-        tracks: [{ kind: "band", low: values("low"), high: values("high"), color: "c1" }, { name: "rows per second, with its 90 % interval", values: values("expected"), color: "c1" }] }),
-      el("p", { class: "query" }, `By ${found.method.replaceAll("_", " ")}; it missed by ${number(found.backtest_error)} rows/s in the backtest, seasonal naive by ${number(found.naive_error)}.`), asked(asking));
-  } catch (error) {
-    return el("p", { class: "empty" }, error.message);
+  let reason;
+  for (const horizon of HORIZONS) {
+    const asking = question("metrics", "GetForecast", { model, horizon });
+    try {
+      return drawn(model, await ask(asking), asking);
+    } catch (error) {
+      reason ??= error.message;
+    }
   }
+  return el("p", { class: "empty" }, reason);
+}
+
+function drawn(model, found, asking) {
+  const values = (key) => found.points.map((point) => Number(point[key]));
+  return el("div", {},
+    lines({ label: `Demand for ${model}`, begin: new Date(found.points[0].time).getTime() / 1000, step: Number.parseFloat(found.step), unit: (value) => `${number(value)}/s`,
+      tracks: [{ kind: "band", low: values("low"), high: values("high"), color: "c1" }, { name: "rows per second, with its 90 % interval", values: values("expected"), color: "c1" }] }),
+    el("p", { class: "query" }, `By ${found.method.replaceAll("_", " ")}; it missed by ${number(found.backtest_error)} rows/s in the backtest, seasonal naive by ${number(found.naive_error)}.`), asked(asking));
 }
