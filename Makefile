@@ -10,7 +10,7 @@ PYTESTS := $(PYTEST) --numprocesses 3
 PYTESTS_OF_PROCESSES := $(PYTEST) --numprocesses 2 --dist loadfile --durations 25
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock proto fmt lint test test-unit test-contract test-mesh test-faults test-e2e reliability simulate chaos demo examples examples-tools up bench bench-optimizer bench-metrics otlp-node scale clean
+.PHONY: help setup lock proto fmt lint test test-unit test-contract test-mesh test-faults test-e2e reliability simulate chaos demo examples examples-tools up bench bench-optimizer bench-metrics bad-day otlp-node scale clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -30,7 +30,7 @@ from servemesh.observe.names import CALL_BUCKETS_S
 from servemesh.observe.recorder import Recorder
 from tests.harness import models
 
-STARTED_AND_STOPPED = ("metrics", "console")
+RECEIVERS = ("metrics", "console")
 IN_FLIGHT = 16
 OFFERED = 1_500.0  # calls a second of the open loop, for latencies that do not depend on the throughput
 SETTLE_S = 30.0  # imports and first sweeps of the metrics service and the console are the start's cost, not telemetry's
@@ -51,7 +51,7 @@ class Round:
 @contextmanager
 def telemetry(is_on: bool, mesh: DemoMesh) -> Iterator[None]:
     """Let the metrics service and the console run in the block, or not."""
-    processes = [] if is_on else [psutil.Process(mesh.process(name)["pid"]) for name in STARTED_AND_STOPPED]
+    processes = [] if is_on else [psutil.Process(mesh.process(name)["pid"]) for name in RECEIVERS]
     for process in processes:
         process.suspend()
     try:

@@ -78,6 +78,7 @@ class SteadyLoad:
         self._process: subprocess.Popen[str] | None = None
         self._sent = 0
         self._calls: list[Call] = []
+        self._marks = 0
         self._marked = 0
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._read, name="steady-load")
@@ -87,7 +88,11 @@ class SteadyLoad:
             self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
         )
         self._thread.start()
-        self._mark(START_S)  # it answers once it calls
+        try:
+            self._mark(START_S)  # it answers once it calls
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(
@@ -176,7 +181,8 @@ class SteadyLoad:
     def _mark(self, timeout_s: float) -> None:
         """Wait until everything that it has told by now was read."""
         with self._changed:
-            mark = self._marked + 1
+            self._marks += 1
+            mark = self._marks
             self._tell(f"mark {mark}")
             read = self._changed.wait_for(lambda: self._marked >= mark, timeout_s)
         assert read, f"the process that calls has said nothing for {timeout_s:.0f} s"

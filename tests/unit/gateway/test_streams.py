@@ -121,3 +121,31 @@ async def test_large_answers_are_not_asked_for_far_ahead_of_a_slow_client(monkey
         ahead = max(ahead, len(workers.answered) - taken)
     assert taken == 50
     assert ahead <= 8, "as many as may be under way, and as many that wait to be taken"
+
+
+async def test_a_client_that_leaves_while_its_requests_wait_for_room_leaves_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(lane, "GATHERING_S", 0)
+    fleet = FleetTable(a_worker("worker-1", a_slot("a")))
+    workers = MemoryWorkers(fleet)
+    workers.answer_bytes = 100_000
+    answers = streams_over(fleet, workers, answer_bytes_max=150_000).serve(
+        requests(*[("a", str(index)) for index in range(50)])
+    )
+    await anext(answers)
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert len(workers.answered) < 50, "some of them wait"
+    await answers.aclose()
+
+
+async def test_large_answers_that_a_killed_worker_left_open_make_room_for_those_of_another():
+    fleet = FleetTable(a_worker("worker-1", a_slot("a")), a_worker("worker-2", a_slot("a")))
+    workers = MemoryWorkers(fleet)
+    workers.answer_bytes = 100_000
+    workers.killed_after = {"worker-1:1": 3, "worker-2:1": 40}
+    pairs = [("a", str(index)) for index in range(20)]
+    answers = await answers_of(streams_over(fleet, workers, answer_bytes_max=150_000), *pairs)
+    assert [answer.infer_response.id for answer in answers] == [id_ for _, id_ in pairs]
+    assert not any(answer.error_message for answer in answers)

@@ -40,6 +40,7 @@ export async function chartOf(model) {
       return drawn(model, await ask(asking), asking);
     } catch (error) {
       reason ??= error.message;
+      if (!error.isForLater) break; // a shorter horizon would fare no better
     }
   }
   return el("p", { class: "empty" }, reason);
