@@ -25,6 +25,7 @@ from servemesh.rpc.statuses import from_rpc_error
 from tests.harness.served_probe import TRANSPORTS, Served, Transport, refused, served_probe
 
 HELLO = StringValue(value="hello")
+LARGE = StringValue(value="x" * 30_000_000)
 Status = health_pb2.HealthCheckResponse
 
 
@@ -82,6 +83,31 @@ async def test_calls_in_flight_are_answered_and_new_ones_sent_away(transport: Tr
     assert from_rpc_error(error).reason == "DRAINING"
     if backend is Backend.GRPCIO:
         assert dict(error.trailing_metadata())[PUSHBACK_KEY] == "0"
+
+
+async def test_a_large_answer_given_while_stopping_arrives_whole(transport: Transport):
+    async with stopping(transport) as (served, stop):
+        served.health.set("", True)
+        held = served.stub.hold(LARGE, timeout=30)
+        await served.probe.arrived.wait()
+        stop.set()
+        await draining(served)
+        served.probe.go.set()
+        assert await held == LARGE
+
+
+async def test_a_stream_that_ends_while_stopping_gets_its_last_message_and_status(transport: Transport):
+    async with stopping(transport) as (served, stop):
+        served.health.set("", True)
+        chat = served.stub.chat(timeout=30)
+        await chat.write(HELLO)
+        assert await chat.read() == HELLO
+        stop.set()
+        await draining(served)
+        await chat.write(LARGE)
+        await chat.done_writing()
+        assert await chat.read() == LARGE
+        assert await chat.code() is grpc.StatusCode.OK
 
 
 async def test_a_call_that_outlasts_the_grace_is_unavailable(transport: Transport):

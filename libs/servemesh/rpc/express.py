@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 from opentelemetry.trace import Span, StatusCode
@@ -25,6 +26,10 @@ from servemesh.rpc.registration import Layers, check_metadata, within
 from servemesh.rpc.statuses import code_of
 
 Metadata = Sequence[tuple[str, str | bytes]]
+
+# How often a stopping server looks whether its answers have left, and how long a socket may take for the last bytes.
+FLUSH_POLL_S = 0.005
+LINGER_S = 0.05
 
 _log = logging.getLogger(__name__)
 
@@ -177,6 +182,7 @@ class ExpressServer(Server):
 
     def __init__(self, lanes: Mapping[str, Lane], **options: Any) -> None:
         super().__init__(**options)
+        self._front_args["metrics"] = True  # counts the answers that have left; costs nothing that shows
         self._by_path = lanes
         self._lanes: dict[int, Lane] = {}  # by the number of the method
 
@@ -190,10 +196,25 @@ class ExpressServer(Server):
                 self._lanes[number] = lane
 
     async def stop(self, grace: float | None) -> None:
-        """Answer the calls of the lanes that are still open, which no task of the server stands for, and stop."""
+        """Answer the calls of the lanes that are still open, which no task of the server stands for, and stop.
+
+        Answers get `grace` seconds to leave: the front closes connections at once, whatever they still have to send.
+        """
         for lane in self._lanes.values():
             lane.cancel()
-        await super().stop(grace)
+        if self._fallback is not None:
+            await self._fallback.stop(grace)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                while self._has_unsent():  # noqa: ASYNC110 - the front counts, and tells nobody
+                    await asyncio.sleep(FLUSH_POLL_S)
+        await asyncio.sleep(LINGER_S)
+        await super().stop(None)
+
+    def _has_unsent(self) -> bool:
+        counts = self._front.metrics()["methods"].values()
+        ended = sum(status["count"] for method in counts for status in method["status"].values())
+        return sum(method["started"] for method in counts) - ended > len(self._calls)
 
     def _on_events(self, events: list[tuple[Any, ...]]) -> None:
         others = [event for event in events if not self._is_taken(*event)]

@@ -24,6 +24,7 @@ class Health(pb_grpc.HealthServicer):
         self._statuses: dict[str, int] = {"": _NOT_SERVING}
         self._watchers: set[asyncio.Event] = set()
         self._closed = False
+        self._ended = False
 
     def set(self, service: str, serving: bool) -> None:
         """Say whether `service` takes calls. Once the server drains, nothing is SERVING again."""
@@ -42,6 +43,11 @@ class Health(pb_grpc.HealthServicer):
         """Turn everything NOT_SERVING, for good."""
         self._closed = True
         self._statuses = dict.fromkeys(self._statuses, _NOT_SERVING)
+        self._wake()
+
+    def end(self) -> None:
+        """End every watch, so that none holds up a stop."""
+        self._ended = True
         self._wake()
 
     def register(self, server: Any) -> None:
@@ -76,7 +82,7 @@ class Health(pb_grpc.HealthServicer):
         self._watchers.add(changed)
         try:
             told = None
-            while True:
+            while not self._ended:
                 changed.clear()
                 status = self._statuses.get(request.service, _UNKNOWN)
                 if status != told:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Registrar = Callable[[Any], None]
 # Of the native server, beside the event loop's. One is ahead of any event loop in Python; two hand calls to and fro.
 IO_THREADS = 1
-FLUSH_S = 0.5  # for the last statuses to leave, once no call is in flight
+FLUSH_S = 2.0  # for the last answers to leave, once no call is in flight
 
 _log = logging.getLogger(__name__)
 
@@ -112,4 +112,5 @@ async def _stopped(
         if interrupted:
             _log.warning(names.RPC_INTERRUPTED, extra={"calls": interrupted})
     finally:
+        health.end()
         await server.stop(FLUSH_S)
