@@ -212,7 +212,8 @@ class ExpressServer(Server):
         await super().stop(None)
 
     def _has_unsent(self) -> bool:
-        counts = self._front.metrics()["methods"].values()
+        front: Any = self._front
+        counts = front.metrics()["methods"].values()
         ended = sum(status["count"] for method in counts for status in method["status"].values())
         return sum(method["started"] for method in counts) - ended > len(self._calls)
 
