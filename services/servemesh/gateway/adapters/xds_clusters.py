@@ -111,7 +111,9 @@ def _service(name: str, addresses: Iterable[Address], policy: EdgePolicy) -> clu
         per_connection_buffer_limit_bytes=xds.number(policy.connections.buffer_bytes),
         circuit_breakers=_circuit_breakers(policy),
         typed_extension_protocol_options=xds.http2_upstream(
-            ping_interval_s=health.ping_interval_s, ping_timeout_s=health.ping_timeout_s
+            ping_interval_s=health.ping_interval_s,
+            ping_timeout_s=health.ping_timeout_s,
+            window_bytes=policy.connections.service_window_bytes,
         ),
         load_assignment=assignment(name, map(endpoint_at, dict.fromkeys(addresses))),
     )

@@ -23,6 +23,7 @@ LUA = "envoy.filters.http.lua"
 LB = "envoy.lb"
 HTTP_PROTOCOL_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 CONNECTION_WINDOW_BYTES = 1 << 30
+WINDOW_GRANTS_MAX = 1 << 20
 
 
 def packed(message: Message) -> any_pb2.Any:
@@ -72,5 +73,8 @@ def http2_upstream(
     http2.initial_stream_window_size.value = window_bytes
     # Streams whose clients are slow keep theirs: were it theirs together, they would hold everybody up.
     http2.initial_connection_window_size.value = CONNECTION_WINDOW_BYTES
+    # gRPC grants a window for each message that it reads, of which there may be hundreds in a frame. From clients
+    # that would be an attack; a service's connection, cut for it, would take everybody's streams with it.
+    http2.max_inbound_window_update_frames_per_data_frame_sent.value = WINDOW_GRANTS_MAX
     options.http_filters.extend(filters)
     return {HTTP_PROTOCOL_OPTIONS: packed(options)}

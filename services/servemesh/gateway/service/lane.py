@@ -22,6 +22,7 @@ GATHERING_S = 0.002
 ROUND_BYTES_MAX = 1 << 20  # unless a single request is larger
 # How large answers are taken to be before one has come: a worker keeps those of a whole round for a slow client.
 ANSWER_BYTES = 128 << 10
+SHRINKING = 0.125  # how fast a lane believes that answers have become smaller; one small one says little
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,9 @@ class Lane:
             async for several in answers:
                 await turn.wait()
                 for answer in several:
-                    self._answer_bytes = await self._answers.put(answer)
+                    size_bytes = await self._answers.put(answer)
+                    if not answer.error_message:
+                        self._answer_bytes = expected_bytes(self._answer_bytes, size_bytes)
                     self._room.release()
                     self._under_way -= 1
                     self._woken.set()
@@ -156,6 +159,11 @@ class Lane:
         if self._address in addresses:
             return self._address
         return self._chance.choice([one for one in addresses if one != self._avoided] or addresses)
+
+
+def expected_bytes(expected_bytes: int, seen_bytes: int) -> int:
+    """Return how large the next answer is to be taken to be: as the last one, or a little less than so far."""
+    return max(seen_bytes, int(expected_bytes * (1 - SHRINKING)))
 
 
 def refusal(key: tuple[str, str], request_id: str, error: ServemeshError) -> pb.ModelStreamInferResponse:
