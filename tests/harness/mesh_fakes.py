@@ -51,6 +51,7 @@ class MemoryWorkers:
         self.statistics: dict[str, list[pb.ModelStatistics]] = {}
         self.killed_after: dict[str, int] = {}  # answers to requests of streams
         self.rounds_refused: dict[str, ServemeshError] = {}
+        self.rounds: list[int] = []  # how many requests of a stream were asked together
 
     async def infer(
         self, address: str, request: pb.ModelInferRequest, *, timeout_s: float, metadata: Metadata = ()
@@ -63,6 +64,7 @@ class MemoryWorkers:
         self, address: str, requests: Sequence[bytes]
     ) -> AsyncGenerator[Sequence[pb.ModelStreamInferResponse], None]:
         self._reach(address)
+        self.rounds.append(len(requests))
         if address in self.rounds_refused:
             raise self.rounds_refused[address]
         for content in requests:

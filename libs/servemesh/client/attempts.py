@@ -25,8 +25,11 @@ except ModuleNotFoundError:  # a program without it has no trace to carry on
 
 T = TypeVar("T")
 DEFAULT_ADDRESS = "127.0.0.1:8001"
-FAIL_OVER_S = 1.0
-"""Where there are other addresses, one that does not let us connect for so long is passed over."""
+FAIL_OVER_S = 0.75
+"""Where there are other addresses, one that does not let us connect for so long is passed over.
+
+A call goes on at the other one within a second of the death of an Envoy; three round trips to another continent fit in.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

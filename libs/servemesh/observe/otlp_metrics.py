@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from prometheus_client import Metric as Family
+from prometheus_client.samples import Sample
 
 from servemesh.api.otlp.v1 import common_pb2, metrics_export_pb2, metrics_pb2, resource_pb2
 from servemesh.observe import names
@@ -20,6 +21,8 @@ from servemesh.observe.recorder import Recorded
 UNITS = {names.SECONDS: "s", names.BYTES: "By", names.WATTS: "W", names.CELSIUS: "Cel"}
 LEFT_MAX = 64
 _CUMULATIVE = metrics_pb2.AGGREGATION_TEMPORALITY_CUMULATIVE
+# Most methods of a process are never called; until one is, these would say nothing about it, every time.
+_OF_METHODS = frozenset({names.RPC_SERVER_CALLS.name, names.RPC_SERVER_IN_FLIGHT.name})
 _SeriesKey = tuple[str, tuple[tuple[str, str], ...]]
 
 
@@ -66,6 +69,7 @@ class Reading:
         self.resource = resource
         self._starts = Starts(begin_ns)
         self._left: deque[list[Family]] = deque(maxlen=LEFT_MAX)
+        self._called: set[str] = set()
         self._known = {
             _shown(metric): metric for metric in vars(names).values() if isinstance(metric, Metric)
         }
@@ -111,11 +115,21 @@ class Reading:
                     time_unix_nano=now_ns,
                     as_double=sample.value,
                 )
-                for sample in family.samples
+                for sample in self._samples(metric, family)
             )
 
-    def _sums(self, metric: Metric, family: Family, now_ns: int) -> Iterator[metrics_pb2.NumberDataPoint]:
+    def _samples(self, metric: Metric, family: Family) -> Iterator[Sample]:
+        """Yield what is sent: of methods that nobody has called yet, nothing."""
+        is_of_methods = metric.name in _OF_METHODS
         for sample in family.samples:
+            if is_of_methods and sample.labels["method"] not in self._called:
+                if not sample.value:
+                    continue
+                self._called.add(sample.labels["method"])
+            yield sample
+
+    def _sums(self, metric: Metric, family: Family, now_ns: int) -> Iterator[metrics_pb2.NumberDataPoint]:
+        for sample in self._samples(metric, family):
             key = (metric.name, tuple(sample.labels.items()))
             yield metrics_pb2.NumberDataPoint(
                 attributes=attributes_of(sample.labels),

@@ -29,7 +29,7 @@ Metadata = Sequence[tuple[str, str | bytes]]
 
 # How often a stopping server looks whether its answers have left, and how long a socket may take for the last bytes.
 FLUSH_POLL_S = 0.005
-LINGER_S = 0.05
+LINGER_S = 0.1
 
 _log = logging.getLogger(__name__)
 
@@ -198,24 +198,27 @@ class ExpressServer(Server):
     async def stop(self, grace: float | None) -> None:
         """Answer the calls of the lanes that are still open, which no task of the server stands for, and stop.
 
-        Answers get `grace` seconds to leave: the front closes connections at once, whatever they still have to send.
+        Handlers get `grace` seconds to end and answers to leave: the front closes connections at once, whatever they
+        still have to send. It does not count what it forwards to the fallback: that has LINGER_S.
         """
         for lane in self._lanes.values():
             lane.cancel()
-        if self._fallback is not None:
-            await self._fallback.stop(grace)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(grace):
-                while self._has_unsent():  # noqa: ASYNC110 - the front counts, and tells nobody
-                    await asyncio.sleep(FLUSH_POLL_S)
-        await asyncio.sleep(LINGER_S)
-        await super().stop(None)
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(grace):
+                    if self._fallback is not None:
+                        await self._fallback.stop(grace)
+                    while self._calls or self._has_unsent():  # noqa: ASYNC110 - the front counts, and tells nobody
+                        await asyncio.sleep(FLUSH_POLL_S)
+            await asyncio.sleep(LINGER_S)
+        finally:
+            await super().stop(None)
 
     def _has_unsent(self) -> bool:
         front: Any = self._front
         counts = front.metrics()["methods"].values()
         ended = sum(status["count"] for method in counts for status in method["status"].values())
-        return sum(method["started"] for method in counts) - ended > len(self._calls)
+        return sum(method["started"] for method in counts) > ended
 
     def _on_events(self, events: list[tuple[Any, ...]]) -> None:
         others = [event for event in events if not self._is_taken(*event)]

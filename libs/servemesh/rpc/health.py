@@ -82,13 +82,16 @@ class Health(pb_grpc.HealthServicer):
         self._watchers.add(changed)
         try:
             told = None
-            while not self._ended:
+            while True:
                 changed.clear()
                 status = self._statuses.get(request.service, _UNKNOWN)
                 if status != told:
                     yield pb.HealthCheckResponse(status=status)
                     told = status
-                await changed.wait()
+                elif self._ended:
+                    return
+                else:
+                    await changed.wait()
         finally:
             self._watchers.discard(changed)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 from hypothesis import given
 
 from servemesh.gateway.adapters.snapshot_file import framed
+from servemesh.gateway.adapters.xds_clusters import clusters_of
 from servemesh.gateway.adapters.xds_messages import ENDPOINTS, ROUTES, tables_of
 from servemesh.gateway.domain.fleet import Fleet, Slot, SlotState, Worker
 from servemesh.gateway.domain.snapshot.building import snapshot_of
@@ -95,3 +97,14 @@ def test_a_change_of_shares_changes_the_routes_alone() -> None:
     shares = {"m": (Share(version="1", percent=50), Share(version="2", percent=50))}
     before, after = tables_of(snapshot(a_fleet())), tables_of(snapshot(a_fleet(), Traffic(by_model=shares)))
     assert [type_url for type_url in before if before[type_url] != after[type_url]] == [ROUTES]
+
+
+@given(SNAPSHOTS)
+def test_no_service_is_cut_off_for_granting_a_window_for_every_small_message(made: Snapshot) -> None:
+    for cluster in clusters_of(made):
+        (packed,) = cluster.typed_extension_protocol_options.values()
+        options = http_protocol_options_pb2.HttpProtocolOptions()
+        assert packed.Unpack(options)
+        http2 = options.explicit_http_config.http2_protocol_options
+        # An empty message takes 5 bytes of a frame of 16 KiB.
+        assert http2.max_inbound_window_update_frames_per_data_frame_sent.value > 16_384 / 5

@@ -129,18 +129,33 @@ async def test_small_answers_among_large_ones_do_not_make_a_lane_ask_far_ahead(
     monkeypatch.setattr(lane, "GATHERING_S", 0)
     fleet = FleetTable(a_worker("worker-1", a_slot("a")))
     workers = MemoryWorkers(fleet)
+    workers.answer_bytes = 100_000
     streams = streams_over(fleet, workers, answer_bytes_max=400_000)
     taken, ahead = 0, 0
-    async for answer in streams.serve(requests(*[("a", str(index)) for index in range(50)])):
+    async for _ in streams.serve(requests(*[("a", str(index)) for index in range(50)])):
         taken += 1
         workers.answer_bytes = 10 if taken % 8 == 4 else 100_000
-        workers.rounds_refused = {"worker-1:1": OverloadedError("too many")} if 20 < taken < 30 else {}
         for _ in range(100):  # whoever can go on does
             await asyncio.sleep(0)
-        large = 0 if answer.error_message else len(workers.answered) - taken
-        ahead = max(ahead, large if taken > 4 else 0)
+        ahead = max(ahead, len(workers.answered) - taken)
     assert taken == 50
     assert ahead <= 8, "as many as may be under way, and as many that wait to be taken"
+
+
+async def test_refusals_say_nothing_of_how_large_answers_are(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(lane, "GATHERING_S", 0)
+    fleet = FleetTable(a_worker("worker-1", a_slot("a")))
+    workers = MemoryWorkers(fleet)
+    workers.answer_bytes = 100_000
+    workers.rounds_refused = {"worker-1:1": OverloadedError("too many")}
+    streams = streams_over(fleet, workers, answer_bytes_max=400_000)
+    refused = 0
+    async for answer in streams.serve(requests(*[("a", str(index)) for index in range(100)])):
+        refused += bool(answer.error_message)
+        if refused == 40:
+            workers.rounds_refused = {}
+    assert 40 <= refused < 100
+    assert max(workers.rounds) <= 4, "as many as are asked for before anything is known"
 
 
 async def test_a_client_that_leaves_while_its_requests_wait_for_room_leaves_nothing_behind(

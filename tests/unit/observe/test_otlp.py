@@ -86,6 +86,26 @@ def test_families_of_a_collector_that_has_left_are_sent_once_more():
     assert not sent(reading, [])
 
 
+def test_a_method_that_nobody_has_called_is_not_spoken_of_and_one_that_was_called_always_is():
+    def families(count: float, in_flight: float) -> list[Family]:
+        return [
+            metrics.counted(names.RPC_SERVER_CALLS, {("/a", "OK"): count, ("/b", "OK"): 0}),
+            metrics.gauged(names.RPC_SERVER_IN_FLIGHT, {("/a",): in_flight, ("/b",): 0}),
+        ]
+
+    def methods(found: dict[str, metrics_pb2.Metric]) -> list[list[str]]:
+        calls, in_flight = found["servemesh.rpc.server.calls"], found["servemesh.rpc.server.in_flight"]
+        return [
+            [point.attributes[0].value.string_value for point in points]
+            for points in (calls.sum.data_points, in_flight.gauge.data_points)
+        ]
+
+    reading = a_reading()
+    assert methods(sent(reading, families(0, 0))) == [[], []]
+    assert methods(sent(reading, families(0, 1))) == [[], ["/a"]]
+    assert methods(sent(reading, families(1, 0))) == [["/a"], ["/a"]]
+
+
 def test_a_distribution_in_which_nothing_was_observed_does_not_leave():
     distribution = Distribution(names.RPC_SERVER_DURATION)
     distribution.labels(method="/a.B/Never")

@@ -27,9 +27,11 @@ EXPORT_PING_S = 5.0
 def clusters_of(snapshot: Snapshot) -> list[cluster_pb2.Cluster]:
     """Return every cluster; only the endpoints of the workers come separately."""
     policy, neighbours = snapshot.policy, snapshot.neighbours
+    streams_window_bytes = policy.connections.gateway_window_bytes
+    gateways = _service(xds.GATEWAY, neighbours.gateways, policy, streams_window_bytes)
     clusters = [
         *(_workers(name, policy) for name in worker_clusters(snapshot.cuts[0])),
-        xds_failover.watched(_service(xds.GATEWAY, neighbours.gateways, policy), policy),
+        xds_failover.watched(gateways, policy),
         xds_failover.in_order(_service(xds.REGISTRY, neighbours.registries, policy), policy),
     ]
     if neighbours.optimizers:
@@ -101,7 +103,9 @@ def _circuit_breakers(policy: EdgePolicy) -> circuit_breaker_pb2.CircuitBreakers
     return circuit_breaker_pb2.CircuitBreakers(thresholds=[thresholds])
 
 
-def _service(name: str, addresses: Iterable[Address], policy: EdgePolicy) -> cluster_pb2.Cluster:
+def _service(
+    name: str, addresses: Iterable[Address], policy: EdgePolicy, window_bytes: int = xds.WINDOW_BYTES
+) -> cluster_pb2.Cluster:
     health = policy.health
     return cluster_pb2.Cluster(
         name=name,
@@ -113,7 +117,7 @@ def _service(name: str, addresses: Iterable[Address], policy: EdgePolicy) -> clu
         typed_extension_protocol_options=xds.http2_upstream(
             ping_interval_s=health.ping_interval_s,
             ping_timeout_s=health.ping_timeout_s,
-            window_bytes=policy.connections.service_window_bytes,
+            window_bytes=window_bytes,
         ),
         load_assignment=assignment(name, map(endpoint_at, dict.fromkeys(addresses))),
     )

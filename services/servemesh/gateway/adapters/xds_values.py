@@ -22,8 +22,9 @@ EDGE = "edge"
 LUA = "envoy.filters.http.lua"
 LB = "envoy.lb"
 HTTP_PROTOCOL_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+WINDOW_BYTES = 8 << 20
 CONNECTION_WINDOW_BYTES = 1 << 30
-WINDOW_GRANTS_MAX = 1 << 20
+GRANTS_PER_DATA_FRAME_MAX = 1 << 20  # no bound that a service of ours would meet
 
 
 def packed(message: Message) -> any_pb2.Any:
@@ -59,7 +60,7 @@ def http2_upstream(
     *,
     ping_interval_s: float,
     ping_timeout_s: float,
-    window_bytes: int = 8 << 20,
+    window_bytes: int = WINDOW_BYTES,
     filters: Iterable[hcm_pb2.HttpFilter] = (),
 ) -> dict[str, any_pb2.Any]:
     """Return what makes a cluster speak HTTP/2, with pings that find a peer which has stopped.
@@ -75,6 +76,6 @@ def http2_upstream(
     http2.initial_connection_window_size.value = CONNECTION_WINDOW_BYTES
     # gRPC grants a window for each message that it reads, of which there may be hundreds in a frame. From clients
     # that would be an attack; a service's connection, cut for it, would take everybody's streams with it.
-    http2.max_inbound_window_update_frames_per_data_frame_sent.value = WINDOW_GRANTS_MAX
+    http2.max_inbound_window_update_frames_per_data_frame_sent.value = GRANTS_PER_DATA_FRAME_MAX
     options.http_filters.extend(filters)
     return {HTTP_PROTOCOL_OPTIONS: packed(options)}

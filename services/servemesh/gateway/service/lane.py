@@ -113,7 +113,7 @@ class Lane:
                 for answer in several:
                     size_bytes = await self._answers.put(answer)
                     if not answer.error_message:
-                        self._answer_bytes = expected_bytes(self._answer_bytes, size_bytes)
+                        self._answer_bytes = next_answer_bytes(self._answer_bytes, size_bytes)
                     self._room.release()
                     self._under_way -= 1
                     self._woken.set()
@@ -161,9 +161,9 @@ class Lane:
         return self._chance.choice([one for one in addresses if one != self._avoided] or addresses)
 
 
-def expected_bytes(expected_bytes: int, seen_bytes: int) -> int:
-    """Return how large the next answer is to be taken to be: as the last one, or a little less than so far."""
-    return max(seen_bytes, int(expected_bytes * (1 - SHRINKING)))
+def next_answer_bytes(believed_bytes: int, seen_bytes: int) -> int:
+    """Return how large the next answer is taken to be: as the last one, or a little less than was believed so far."""
+    return max(seen_bytes, int(believed_bytes * (1 - SHRINKING)))
 
 
 def refusal(key: tuple[str, str], request_id: str, error: ServemeshError) -> pb.ModelStreamInferResponse:

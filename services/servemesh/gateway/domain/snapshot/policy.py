@@ -30,8 +30,8 @@ class ConnectionLimits:
     # 64 KiB and 1 MiB are Envoy's advice for the edge; tensors need more in flight to fill a line.
     stream_window_bytes: int = MEBIBYTE
     connection_window_bytes: int = 8 * MEBIBYTE
-    # Of a gateway's or registry's stream, beside the buffer: what its slow reader may leave at the edge.
-    service_window_bytes: int = 256 * 1024
+    # Of a client's stream at a gateway: what its slow reader may leave at the edge, beside the buffer.
+    gateway_window_bytes: int = 256 * 1024
     buffer_bytes: int = MEBIBYTE
     headers_timeout_s: float = 10.0
     idle_timeout_s: float = 300.0
