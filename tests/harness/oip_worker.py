@@ -16,10 +16,14 @@ from servemesh.rpc.limits import Limits
 from servemesh.rpc.options import server_options
 
 SERVICE = "inference.GRPCInferenceService"
+LONG_BYTES = 64 * 1024
 
 
 class OipWorker:
-    """Echoes: `id` of the answer is the worker's name, its parameters are the headers that the edge added."""
+    """Echoes: `id` of the answer is the worker's name, its parameters are the headers that the edge added.
+
+    To a call whose id is "half NAME" the worker of that name gives LONG_BYTES of an answer, and not its end.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -36,7 +40,8 @@ class OipWorker:
     async def start(self, address: str = "127.0.0.1:0") -> None:
         """Serve, on a free port unless told otherwise."""
         methods = {
-            "ModelInfer": grpc.unary_unary_rpc_method_handler(self._infer),
+            # As a stream of one answer, which is the same on the wire, and can stop in the middle.
+            "ModelInfer": grpc.unary_stream_rpc_method_handler(self._infer),
             "ServerLive": grpc.unary_unary_rpc_method_handler(self._live),
             "ModelStreamInfer": grpc.stream_stream_rpc_method_handler(self._echo),
         }
@@ -55,7 +60,7 @@ class OipWorker:
         """Serve until the server ends."""
         await self._server.wait_for_termination()
 
-    async def _infer(self, content: bytes, context: Any) -> bytes:
+    async def _infer(self, content: bytes, context: Any) -> AsyncIterator[bytes]:
         self.calls += 1
         request = pb.ModelInferRequest.FromString(content)
         if self.ends is not None:
@@ -74,7 +79,11 @@ class OipWorker:
         for key, value in context.invocation_metadata():
             if key.startswith(("x-servemesh", "traceparent")):
                 answer.parameters[key].string_param = value
-        return answer.SerializeToString()
+        if request.id == f"half {self.name}":
+            answer.parameters["long"].string_param = LONG_BYTES * "x"
+        yield answer.SerializeToString()
+        if request.id == f"half {self.name}":
+            await self.release.wait()
 
     async def _live(self, content: bytes, context: Any) -> bytes:
         return pb.ServerLiveResponse(live=True).SerializeToString()

@@ -14,7 +14,7 @@ import grpc
 
 from servemesh.gateway.domain.snapshot.policy import EdgePolicy, Health
 from tests.harness.edge import Edge, holding, running_edge
-from tests.harness.oip_worker import oip_worker
+from tests.harness.oip_worker import LONG_BYTES, oip_worker
 from tests.harness.processes import Child, accepts, free_ports
 
 
@@ -26,7 +26,7 @@ def worker_processes(folder: Path, count: int) -> Iterator[list[tuple[str, Child
     try:
         for port in free_ports(count):
             address = f"127.0.0.1:{port}"
-            command = [sys.executable, "-m", "tests.harness.oip_worker", f"worker-{port}", address]
+            command = [sys.executable, "-m", "tests.harness.oip_worker", worker_name(address), address]
             child = Child(command, log=folder / f"{port}.log", cwd=root, env=os.environ)
             child.start()
             workers.append((address, child, port))
@@ -37,6 +37,11 @@ def worker_processes(folder: Path, count: int) -> Iterator[list[tuple[str, Child
         for _, child, _ in workers:
             if child.is_running:
                 child.kill()
+
+
+def worker_name(address: str) -> str:
+    """Return what the worker at an address calls itself."""
+    return f"worker-{address.rpartition(':')[2]}"
 
 
 class Load:
@@ -84,6 +89,21 @@ async def test_no_call_fails_while_workers_are_killed_and_stopped(tmp_path: Path
                 workers[1][1].send(signal.SIGCONT)
             assert load.failures == []
             assert load.done == 600
+
+
+async def test_a_worker_that_dies_in_the_middle_of_an_answer_costs_the_caller_nothing(tmp_path: Path) -> None:
+    received = "cluster.workers.upstream_cx_rx_bytes_total"
+    with worker_processes(tmp_path, 2) as ((one, child), (two, _)):
+        async with running_edge(tmp_path) as edge, asyncio.timeout(40), asyncio.TaskGroup() as group:
+            await edge.publish([holding(one, models=["iris"])])
+            await edge.until_healthy(2)
+            call = group.create_task(edge.answered_by(id=f"half {worker_name(one)}", timeout_s=20))
+            while await asyncio.to_thread(edge.envoy.stat, received) < LONG_BYTES:
+                assert not call.done()
+            await edge.publish([holding(address, models=["iris"]) for address in (one, two)])
+            await edge.until_healthy(3)
+            await asyncio.to_thread(child.kill)
+            assert await call == worker_name(two)
 
 
 async def test_a_slot_is_routed_once_it_is_published_and_not_before(tmp_path: Path) -> None:

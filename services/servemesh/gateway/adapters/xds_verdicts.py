@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import resources
 from typing import TypeAlias
 
 import grpc
@@ -10,6 +11,7 @@ from envoy.config.core.v3 import base_pb2, extension_pb2
 from envoy.extensions.common.matching.v3 import extension_matcher_pb2
 from envoy.extensions.filters.common.matcher.action.v3 import skip_action_pb2
 from envoy.extensions.filters.http.header_mutation.v3 import header_mutation_pb2
+from envoy.extensions.filters.http.lua.v3 import lua_pb2
 from envoy.extensions.filters.http.upstream_codec.v3 import upstream_codec_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as hcm_pb2
 from envoy.type.matcher.v3 import http_inputs_pb2
@@ -26,11 +28,20 @@ STRANGE = (grpc.StatusCode.UNKNOWN, grpc.StatusCode.RESOURCE_EXHAUSTED)
 
 
 def reading_filters() -> list[hcm_pb2.HttpFilter]:
-    """Return what turns strange bare answers into UNAVAILABLE: what gives them is broken, or no worker of ours."""
+    """Return what turns strange bare answers into UNAVAILABLE: what gives them is broken, or no worker of ours.
+
+    The last filter before the codec sees an answer first.
+    """
     return [
         _filter("strange_answers", _unless(_or(_not(_is_strange()), _has_details()), _status_set())),
+        _filter(xds.LUA, _script("whole_answer")),
         _filter("envoy.filters.http.upstream_codec", upstream_codec_pb2.UpstreamCodec()),
     ]
+
+
+def _script(name: str) -> lua_pb2.Lua:
+    source = (resources.files("servemesh.gateway") / "edge" / f"{name}.lua").read_text()
+    return lua_pb2.Lua(default_source_code=base_pb2.DataSource(inline_string=source))
 
 
 def _status_set() -> extension_pb2.TypedExtensionConfig:
