@@ -7,10 +7,10 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 
 import numpy as np
 
+from servemesh import child
 from servemesh.errors import UnavailableError
 from servemesh.metrics.domain.forecasting import Forecast, Projection
 from servemesh.metrics.service.forecasting import History
@@ -45,25 +45,18 @@ class ChildForecaster:
         return [_forecast(each) for each in answer["forecasts"]]
 
     async def _asked(self, request: bytes) -> dict[str, list[dict[str, object]]]:
-        child = await asyncio.create_subprocess_exec(
-            *_COMMAND,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            limit=_ANSWER_BYTES_MAX,
-        )
         try:
-            async with asyncio.timeout(self._time_s + _START_S):
-                answer, _ = await child.communicate(request)
+            reply = await child.asked(
+                _COMMAND,
+                request,
+                timeout_s=self._time_s + _START_S,
+                answer_bytes_max=_ANSWER_BYTES_MAX,
+            )
         except TimeoutError:
             raise self._failed("timeout") from None
-        finally:
-            with suppress(ProcessLookupError):
-                child.kill()
-            await child.wait()
-        if child.returncode:
-            raise self._failed(f"status {child.returncode}")
-        found: dict[str, list[dict[str, object]]] = json.loads(answer)
+        if reply.status or not reply.answer:
+            raise self._failed(f"status {reply.status}")
+        found: dict[str, list[dict[str, object]]] = json.loads(reply.answer)
         return found
 
     def _failed(self, cause: str) -> UnavailableError:

@@ -6,10 +6,9 @@ import asyncio
 import logging
 import os
 import shutil
-import signal
-from contextlib import suppress
 from pathlib import Path
 
+from servemesh import child
 from servemesh.observe import names as telemetry
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -49,25 +48,12 @@ class ChromiumRenderer:
     async def _run(self, command: list[str]) -> str:
         """Why it failed; nothing if it did not."""
         try:
-            process = await asyncio.create_subprocess_exec(
-                *command,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.DEVNULL,
-                start_new_session=True,
-            )
+            reply = await child.asked(command, timeout_s=self._timeout_s)
+        except TimeoutError:  # is an OSError, too
+            return "it takes too long"
         except OSError as error:
             return f"it does not start: {error.strerror}"
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                status = await process.wait()
-        except TimeoutError:
-            return "it takes too long"
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
-        return f"it ended with status {status}" if status else ""
+        return f"it ended with status {reply.status}" if reply.status else ""
 
 
 def found() -> str | None:

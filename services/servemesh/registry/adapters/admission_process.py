@@ -5,22 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import subprocess
 import sys
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+from servemesh import child
 from servemesh.errors import InvalidError, OverloadedError
 from servemesh.observe import names
 from servemesh.registry.domain.admission import Admitted
 from servemesh.registry.domain.models import Signature, TensorSpec
 
 CHILD = "servemesh.registry.adapters.admission_child"
-LAST_WORDS_BYTES = 4096  # what the log keeps of a child that ended badly
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +40,6 @@ class AdmissionProcess:
     def __init__(self, limits: AdmissionLimits) -> None:
         self._limits = limits
         self._places = asyncio.Semaphore(limits.processes_max)
-        self._threads = ThreadPoolExecutor(2 * limits.processes_max, "admission")
         self._waiting = 0
 
     async def examine(self, files: Mapping[str, Path]) -> Admitted:
@@ -72,54 +68,20 @@ class AdmissionProcess:
         ).encode()
 
     async def _answer(self, order: bytes) -> bytes:
-        # Not asyncio's subprocesses: uvloop runs the fork handlers of Python, and OpenTelemetry's start threads,
-        # which now and then kills the child between fork and exec.
-        child = subprocess.Popen(  # noqa: ASYNC220 - vfork: milliseconds
-            (sys.executable, "-X", "faulthandler", "-I", "-m", CHILD),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-            env={"OPENBLAS_NUM_THREADS": "1"},
-        )
-        in_thread = partial(asyncio.get_running_loop().run_in_executor, self._threads)
-        with child:
-            try:
-                async with asyncio.timeout(self._limits.timeout_s):
-                    saying = in_thread(_last_words, child)
-                    answer = await in_thread(_exchange, child, order, self._limits.answer_bytes_max)
-                    last_words = await saying
-                    await in_thread(child.wait)
-            except TimeoutError as error:
-                raise _crashed(f"took longer than {self._limits.timeout_s:g} s") from error
-            finally:
-                child.kill()  # if it still runs; ends the threads, too
-        if child.returncode != 0 or not answer:
-            _log.warning(names.ADMISSION_CRASHED, extra={"status": child.returncode, "detail": last_words})
+        try:
+            reply = await child.asked(
+                (sys.executable, "-X", "faulthandler", "-I", "-m", CHILD),
+                order,
+                timeout_s=self._limits.timeout_s,
+                answer_bytes_max=self._limits.answer_bytes_max,
+                environment={"OPENBLAS_NUM_THREADS": "1"},
+            )
+        except TimeoutError as error:
+            raise _crashed(f"took longer than {self._limits.timeout_s:g} s") from error
+        if reply.status != 0 or not reply.answer:
+            _log.warning(names.ADMISSION_CRASHED, extra={"status": reply.status, "detail": reply.last_words})
             raise _crashed("needed more memory or time than a model may, or crashed the reader")
-        return answer
-
-
-def _exchange(child: subprocess.Popen[bytes], order: bytes, answer_bytes_max: int) -> bytes:
-    """Return the answer, nothing if there is none or more than `answer_bytes_max`."""
-    assert child.stdin is not None
-    assert child.stdout is not None
-    try:
-        with child.stdin as stdin:
-            stdin.write(order)
-    except BrokenPipeError:
-        return b""
-    with child.stdout as stdout:
-        answer = stdout.read(answer_bytes_max + 1)
-    return answer if len(answer) <= answer_bytes_max else b""
-
-
-def _last_words(child: subprocess.Popen[bytes]) -> str:
-    assert child.stderr is not None
-    said = b""
-    while chunk := child.stderr.read(LAST_WORDS_BYTES):
-        said = (said + chunk)[-LAST_WORDS_BYTES:]
-    return said.decode(errors="replace")
+        return reply.answer
 
 
 def _crashed(why: str) -> InvalidError:
