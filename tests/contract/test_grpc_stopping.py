@@ -22,12 +22,15 @@ from servemesh.rpc.edge import PUSHBACK_KEY
 from servemesh.rpc.health import Health
 from servemesh.rpc.server import Backend, serving
 from servemesh.rpc.statuses import from_rpc_error
+from tests.harness import raw_http2
+from tests.harness.probe import SERVICE
 from tests.harness.served_probe import TRANSPORTS, Served, Transport, refused, served_probe
 
 HELLO = StringValue(value="hello")
 MEDIUM = StringValue(value="x" * 1_000_000)
 LARGE = StringValue(value="x" * 30_000_000)
 Status = health_pb2.HealthCheckResponse
+Held = Awaitable[StringValue]
 
 
 @pytest.fixture(params=TRANSPORTS)
@@ -70,13 +73,22 @@ async def draining(served: Served) -> None:
         watch.cancel()
 
 
-async def test_calls_in_flight_are_answered_and_new_ones_sent_away(transport: Transport, backend: Backend):
+@asynccontextmanager
+async def held_while_draining(
+    transport: Transport, message: StringValue
+) -> AsyncIterator[tuple[Served, Held]]:
+    """Stop a server that has yet to answer `message`: with an echo of it, once `go` is set."""
     async with stopping(transport) as (served, stop):
         served.health.set("", True)
-        held = served.stub.hold(HELLO, timeout=30)
+        held = served.stub.hold(message, timeout=30)
         await served.probe.arrived.wait()
         stop.set()
         await draining(served)
+        yield served, held
+
+
+async def test_calls_in_flight_are_answered_and_new_ones_sent_away(transport: Transport, backend: Backend):
+    async with held_while_draining(transport, HELLO) as (served, held):
         error = await refused(served.stub.echo(HELLO, timeout=5))
         served.probe.go.set()
         assert await held == HELLO
@@ -87,14 +99,28 @@ async def test_calls_in_flight_are_answered_and_new_ones_sent_away(transport: Tr
 
 
 async def test_a_large_answer_given_while_stopping_arrives_whole(transport: Transport):
-    async with stopping(transport) as (served, stop):
-        served.health.set("", True)
-        held = served.stub.hold(LARGE, timeout=30)
-        await served.probe.arrived.wait()
-        stop.set()
-        await draining(served)
+    async with held_while_draining(transport, LARGE) as (served, held):
         served.probe.go.set()
         assert await held == LARGE
+
+
+@asynccontextmanager
+async def unread(served: Served) -> AsyncIterator[None]:
+    """Call, and leave the answer that was given unread for the length of the block."""
+    served.probe.response_bytes = len(MEDIUM.value)
+    async with raw_http2.raw_connection(served.address) as connection, asyncio.timeout(20):
+        await connection.begin(window_bytes=0)
+        await connection.call(f"/{SERVICE}/Grow", raw_http2.message(HELLO.SerializeToString()))
+        while (found := await connection.read()) is not None and found[0] != raw_http2.HEADERS:
+            pass
+        assert found is not None
+        yield
+
+
+async def test_a_client_that_does_not_read_its_answer_does_not_hold_up_a_stop(transport: Transport):
+    async with AsyncExitStack() as afterwards, stopping(transport, grace_s=60) as (served, stop):
+        await afterwards.enter_async_context(unread(served))
+        stop.set()
 
 
 async def test_a_stream_that_ends_while_stopping_gets_its_last_message_and_status(transport: Transport):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ A_MINUTE = np.array(400_000, np.int64)
 CRASHES_MAX = 3
 DEATHS = lasting(1, CRASHES_MAX)  # where each takes some ten seconds
 GIVEN_UP_S = 90.0
+DYING_S = 10.0
 
 
 class Hostile:
@@ -60,6 +61,15 @@ class Hostile:
     def restarts(self) -> int:
         """How often its worker has died since it runs."""
         return int(self.mesh.processes[self.worker]["restarts"])
+
+    def dies(self, restarts: int) -> bool:
+        """Wait until its worker has died once more than `restarts` times, or the model is given up; whether it died.
+
+        Not every provocation kills, and a worker may take long to die: of a core file, for instance.
+        """
+        with suppress(AssertionError):
+            blocking_until(lambda: self.restarts != restarts or bool(self.reason), DYING_S)
+        return self.restarts != restarts
 
     @property
     def reason(self) -> str:
@@ -107,7 +117,7 @@ def given_up(
         while not hostile.reason and len(back_s) < deaths_max and time.monotonic() < until_s:
             pid, seen = hostile.mesh.processes[hostile.worker]["pid"], hostile.restarts
             provoke()
-            if hostile.restarts != seen:
+            if hostile.dies(seen):
                 start_s = time.monotonic()
                 hostile.mesh.until_back({hostile.worker: pid})
                 back_s.append(time.monotonic() - start_s)

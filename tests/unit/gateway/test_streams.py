@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -107,38 +107,29 @@ async def test_a_client_that_stops_taking_answers_leaves_nothing_behind():
     await answers.aclose()
 
 
-async def test_large_answers_are_not_asked_for_far_ahead_of_a_slow_client(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(lane, "GATHERING_S", 0)
+async def asked_ahead(answer_bytes: Callable[[int], int]) -> int:
+    """Return how many answers a slow client is ahead of at most. Sizes are by how many it has taken by then."""
     fleet = FleetTable(a_worker("worker-1", a_slot("a")))
     workers = MemoryWorkers(fleet)
-    workers.answer_bytes = 100_000
+    workers.answer_bytes = answer_bytes(0)
     streams = streams_over(fleet, workers, answer_bytes_max=400_000)
     taken, ahead = 0, 0
     async for _ in streams.serve(requests(*[("a", str(index)) for index in range(50)])):
         taken += 1
+        workers.answer_bytes = answer_bytes(taken)
         for _ in range(100):  # whoever can go on does
             await asyncio.sleep(0)
         ahead = max(ahead, len(workers.answered) - taken)
     assert taken == 50
-    assert ahead <= 8, "as many as may be under way, and as many that wait to be taken"
+    return ahead
 
 
-async def test_small_answers_among_large_ones_do_not_make_a_lane_ask_far_ahead(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("small_one_in", [51, 8], ids=["large alone", "small ones among them"])
+async def test_large_answers_are_not_asked_for_far_ahead_of_a_slow_client(
+    monkeypatch: pytest.MonkeyPatch, small_one_in: int
 ):
     monkeypatch.setattr(lane, "GATHERING_S", 0)
-    fleet = FleetTable(a_worker("worker-1", a_slot("a")))
-    workers = MemoryWorkers(fleet)
-    workers.answer_bytes = 100_000
-    streams = streams_over(fleet, workers, answer_bytes_max=400_000)
-    taken, ahead = 0, 0
-    async for _ in streams.serve(requests(*[("a", str(index)) for index in range(50)])):
-        taken += 1
-        workers.answer_bytes = 10 if taken % 8 == 4 else 100_000
-        for _ in range(100):  # whoever can go on does
-            await asyncio.sleep(0)
-        ahead = max(ahead, len(workers.answered) - taken)
-    assert taken == 50
+    ahead = await asked_ahead(lambda taken: 100_000 if (taken + 4) % small_one_in else 10)
     assert ahead <= 8, "as many as may be under way, and as many that wait to be taken"
 
 
