@@ -45,7 +45,7 @@ def backend(transport: Transport) -> Backend:
 
 @asynccontextmanager
 async def stopping(
-    transport: Transport, *, grace_s: float = 5.0
+    transport: Transport, *, grace_s: float = 5.0, ended_within_s: float = 20.0
 ) -> AsyncIterator[tuple[Served, asyncio.Event]]:
     """Serve a probe that begins to stop when the event is set, beside the test's own block."""
     stop, started = asyncio.Event(), asyncio.get_running_loop().create_future()
@@ -55,7 +55,7 @@ async def stopping(
             started.set_result(served)
             await stop.wait()
 
-    async with AsyncExitStack() as client_side, asyncio.timeout(20), asyncio.TaskGroup() as group:
+    async with AsyncExitStack() as client_side, asyncio.timeout(ended_within_s), asyncio.TaskGroup() as group:
         group.create_task(serve())
         try:
             yield await started, stop
