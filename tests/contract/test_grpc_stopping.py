@@ -118,7 +118,9 @@ async def unread(served: Served) -> AsyncIterator[None]:
 
 
 async def test_a_client_that_does_not_read_its_answer_does_not_hold_up_a_stop(transport: Transport):
-    async with AsyncExitStack() as afterwards, stopping(transport, grace_s=60) as (served, stop):
+    # The server's pings would find it dead after a quarter of a minute.
+    within = stopping(transport, grace_s=60, ended_within_s=10)
+    async with AsyncExitStack() as afterwards, within as (served, stop):
         await afterwards.enter_async_context(unread(served))
         stop.set()
 
