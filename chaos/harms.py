@@ -34,7 +34,11 @@ class Outage:
 
 
 class Harms:
-    """Does one harm after the other, and waits each time until the mesh is whole."""
+    """Does one harm after the other, and waits each time until the mesh is whole.
+
+    Half of the processes are spared in the first half of the time, the others in the second: what grows in a process
+    shows in a long life only.
+    """
 
     def __init__(self, mesh: FaultMesh, strangers: Strangers, chance: random.Random) -> None:
         self._mesh = mesh
@@ -43,9 +47,11 @@ class Harms:
         self.outages: list[Outage] = []
         self.done: list[str] = []
         self.failed: str = ""
+        self._second_half_s = 0.0
 
     def run_until(self, end_s: float, stopping: threading.Event) -> None:
         """Do harm until then."""
+        self._second_half_s = (time.monotonic() + end_s) / 2
         while time.monotonic() < end_s and not stopping.is_set() and not self.failed:
             harm = self._chance.choice([self._process_dies] * 2 + [self._process_hangs] + [self._callers] * 3)
             try:
@@ -71,10 +77,11 @@ class Harms:
 
     def _some(self, most: int = 2) -> list[str]:
         """One process, seldom two of which one is a worker: another worker always stays."""
-        processes = sorted(self._mesh.processes)
+        half = int(time.monotonic() >= self._second_half_s)
+        processes = sorted(self._mesh.processes)[half::2]
         names = [self._chance.choice(processes)]
         if most > 1 and self._chance.random() < 0.2:
-            names.append(self._chance.choice(self._mesh.workers))
+            names.append(self._chance.choice(sorted(set(processes) & set(self._mesh.workers))))
         return sorted(set(names))
 
     @contextmanager

@@ -51,7 +51,7 @@ class Round:
 
 @contextmanager
 def telemetry(is_on: bool, mesh: DemoMesh) -> Iterator[None]:
-    """Let the metrics service and the console run in the block, or not."""
+    """Let the metrics service and the console run in the block, or stand still; for long, they would be taken for hung."""
     processes = [] if is_on else [psutil.Process(mesh.process(name)["pid"]) for name in RECEIVERS]
     for process in processes:
         process.suspend()
@@ -120,8 +120,8 @@ def main() -> None:
             Loop(ours.mesh.address, body, Load(rate=OFFERED, seconds=SETTLE_S)).run()
             for number in range(arguments.rounds):
                 for is_on in (False, True) if number % 2 == 0 else (True, False):
+                    Loop(ours.mesh.address, body, Load(rate=OFFERED, seconds=CATCH_UP_S)).run()
                     with telemetry(is_on, ours.running):
-                        Loop(ours.mesh.address, body, Load(rate=OFFERED, seconds=CATCH_UP_S)).run()
                         done = measured(ours, body, arguments.seconds)
                     (on if is_on else off).append(done)
                     print(f"{'with' if is_on else 'without':<8}{done}", file=sys.stderr, flush=True)
