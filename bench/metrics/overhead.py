@@ -51,7 +51,7 @@ class Round:
 
 @contextmanager
 def telemetry(is_on: bool, mesh: DemoMesh) -> Iterator[None]:
-    """Let the metrics service and the console run in the block, or stand still; for long, they would be taken for hung."""
+    """Let the metrics service and the console run in the block, or stand still: so briefly that it looks alive."""
     processes = [] if is_on else [psutil.Process(mesh.process(name)["pid"]) for name in RECEIVERS]
     for process in processes:
         process.suspend()
