@@ -48,6 +48,9 @@ class Harms:
         self.done: list[str] = []
         self.failed: str = ""
         self._second_half_s = 0.0
+        self._in_halves = chance.sample(sorted(mesh.processes), len(mesh.processes))
+        # One worker at least on each side.
+        self._in_halves.sort(key=mesh.workers.__contains__)
 
     def run_until(self, end_s: float, stopping: threading.Event) -> None:
         """Do harm until then."""
@@ -78,7 +81,7 @@ class Harms:
     def _some(self, most: int = 2) -> list[str]:
         """One process, seldom two of which one is a worker: another worker always stays."""
         half = int(time.monotonic() >= self._second_half_s)
-        processes = sorted(self._mesh.processes)[half::2]
+        processes = self._in_halves[half::2]
         names = [self._chance.choice(processes)]
         if most > 1 and self._chance.random() < 0.2:
             names.append(self._chance.choice(sorted(set(processes) & set(self._mesh.workers))))

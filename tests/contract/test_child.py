@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import grpc
+import psutil
 import pytest
 import uvloop
 
@@ -48,7 +50,12 @@ def test_a_child_answers_a_question_that_is_longer_than_a_pipe(run: Run) -> None
 
 def test_an_answer_that_is_too_long_is_none(run: Run) -> None:
     reply = run(child.asked(["/bin/cat"], bytes(101), timeout_s=20, answer_bytes_max=100))
-    assert reply == child.Reply(status=0, answer=b"", last_words="")
+    assert reply.answer == b""
+
+
+def test_a_child_that_says_too_much_is_ended(run: Run) -> None:
+    reply = run(child.asked(["/usr/bin/yes"], timeout_s=600, answer_bytes_max=100_000))
+    assert reply == child.Reply(status=-signal.SIGKILL, answer=b"", last_words="")
 
 
 def test_the_last_words_and_the_status_of_a_child_are_kept(run: Run) -> None:
@@ -93,9 +100,45 @@ def test_a_child_that_is_late_is_ended(run: Run, tmp_path: Path) -> None:
 def test_a_grandchild_that_keeps_the_pipes_holds_nobody_up(run: Run, tmp_path: Path) -> None:
     told = tmp_path / "pid"
     program = f"setsid sh -c 'echo -n \"$$ \" > {told}; exec sleep 600' & until [ -s {told} ]; do :; done; echo done"
-    reply = run(child.asked(["/bin/sh", "-c", program], timeout_s=60, answer_bytes_max=100))
+    try:
+        reply = run(child.asked(["/bin/sh", "-c", program], timeout_s=60, answer_bytes_max=100))
+    finally:
+        os.kill(int(told.read_text()), signal.SIGKILL)
     assert (reply.status, reply.answer) == (0, b"done\n")
-    os.kill(int(told.read_text()), signal.SIGKILL)
+
+
+def test_nothing_is_left_open_whenever_a_question_is_taken_back(run: Run) -> None:
+    async def taken_back(after: int) -> None:
+        asking = asyncio.create_task(child.asked(["/bin/cat"], b"x", timeout_s=20, answer_bytes_max=10))
+        for _ in range(after):
+            await asyncio.sleep(0)
+        asking.cancel()
+        with suppress(asyncio.CancelledError):
+            await asking
+
+    async def main() -> None:
+        await taken_back(0)
+        before = os.listdir("/proc/self/fd")
+        for after in range(30):
+            await taken_back(after)
+        assert os.listdir("/proc/self/fd") == before
+        assert not psutil.Process().children()
+
+    run(main())
+
+
+def test_a_question_that_cannot_be_asked_is_an_error_and_leaves_nothing_open(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(pid: int) -> int:
+        raise PermissionError(errno.EPERM, "not here")
+
+    monkeypatch.setattr(os, "pidfd_open", refused)
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(PermissionError, match="not here"):
+        run(child.asked(["/bin/sleep", "600"], timeout_s=20))
+    blocking_until(lambda: not any(map(is_alive, (found.pid for found in psutil.Process().children()))))
+    assert os.listdir("/proc/self/fd") == before
 
 
 @asynccontextmanager

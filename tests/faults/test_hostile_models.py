@@ -63,12 +63,12 @@ class Hostile:
         return int(self.mesh.processes[self.worker]["restarts"])
 
     def dies(self, restarts: int) -> bool:
-        """Wait until its worker has died once more than `restarts` times, or the model is given up; whether it died.
+        """Wait until its worker has died once more than `restarts` times; whether it has.
 
         Not every provocation kills, and a worker may take long to die: of a core file, for instance.
         """
         with suppress(AssertionError):
-            blocking_until(lambda: self.restarts != restarts or bool(self.reason), DYING_S)
+            blocking_until(lambda: self.restarts != restarts, DYING_S)
         return self.restarts != restarts
 
     @property

@@ -44,3 +44,5 @@ def test_workers_killed_in_the_middle_of_their_answers_fail_no_call(
     print(f"{KILLS} kill -9 (seed {SEED}): {during}; {during.faults[:5]}")
     what = f"failed of {during.calls} calls with answers of 256 KiB, {KILLS} times kill -9 in the middle"
     marks.must("R01", what, len(during.faults), at_most=0)
+    with Client(fault_mesh.address) as client:
+        client.undeploy(MODEL)

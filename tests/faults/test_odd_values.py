@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import grpc
 import numpy as np
@@ -20,6 +21,7 @@ from tests.harness.marks import Marks
 NUMBERS, WORDS = "numbers", "words"
 MEBIBYTE = 1 << 20
 MILLION = 1 << 20
+ROUNDS = 8  # of five MiB each, were they kept
 ODD = np.array(
     [[np.nan, np.inf, -np.inf, -0.0], [1e-45, -1e-40, 3.4e38, 1.2e-38]],
     np.float32,
@@ -62,10 +64,17 @@ class Caller:
         return code, bytes(call.result().raw_output_contents[0]) if code is grpc.StatusCode.OK else b""
 
 
+@contextmanager
+def calling(address: str) -> Iterator[Caller]:
+    """Connect."""
+    with grpc.insecure_channel(address, [("grpc.max_receive_message_length", -1)]) as channel:
+        yield Caller(channel)
+
+
 @pytest.fixture
 def caller(odd_mesh: FaultMesh) -> Iterator[Caller]:
-    with grpc.insecure_channel(odd_mesh.address, [("grpc.max_receive_message_length", -1)]) as channel:
-        yield Caller(channel)
+    with calling(odd_mesh.address) as caller:
+        yield caller
 
 
 def test_odd_numbers_and_no_rows_are_computed_bit_for_bit(caller: Caller, marks: Marks) -> None:
@@ -82,21 +91,31 @@ def test_impossible_shapes_are_refused_and_take_no_memory(
     lying = text * (MILLION - 1)  # one element short, which shows at the end
     assert caller.call(NUMBERS, "FP32", [1, 4], bytes(16))[0] is grpc.StatusCode.OK
     assert caller.call(WORDS, "BYTES", [1], text)[0] is grpc.StatusCode.OK
-    caller.call(WORDS, "BYTES", [2], lying)  # the message itself is held, once
-    before = _memory_bytes(odd_mesh)
-    answered = []
-    for _ in range(5):
-        for what, shape in REFUSED.items():
-            code, _answer = caller.call(NUMBERS, "FP32", shape, bytes(16))
-            if code is not grpc.StatusCode.INVALID_ARGUMENT:
-                answered.append(f"{what}: {code}")
-        code, _answer = caller.call(WORDS, "BYTES", [MILLION], lying)
-        if code is not grpc.StatusCode.INVALID_ARGUMENT:
-            answered.append(f"a million texts but one: {code}")
-    grown = max(after - before[name] for name, after in _memory_bytes(odd_mesh).items()) / MEBIBYTE
-    print(answered)
-    marks.must("R31", "impossible shapes that are not refused", len(answered), at_most=0)
-    marks.told("R31", "memory of a worker for what it refuses", grown, unit="MiB", at_most=16)
+
+    tries = {what: (NUMBERS, "FP32", shape, bytes(16)) for what, shape in REFUSED.items()}
+    tries["a million texts but one"] = (WORDS, "BYTES", [MILLION], lying)
+
+    def refused(rounds: int) -> tuple[list[str], float]:
+        """Send all of them to every worker; return what was answered, and the growth of the worst worker in MiB."""
+        before, answered = _memory_bytes(odd_mesh), []
+        for name in odd_mesh.workers:
+            with calling(odd_mesh.address_of(name)) as worker:
+                for what, tried in list(tries.items()) * rounds:
+                    code, _answer = worker.call(*tried)
+                    if code is not grpc.StatusCode.INVALID_ARGUMENT:
+                        answered.append(f"{name}: {what}: {code}")
+        grown = max(after - before[name] for name, after in _memory_bytes(odd_mesh).items())
+        return answered, grown / MEBIBYTE
+
+    (first, at_first), (later, afterwards) = refused(rounds=1), refused(ROUNDS)
+    print(first, later)
+    marks.must("R31", "impossible shapes that are not refused", len(first + later), at_most=0)
+    what = "memory of a worker for what it refuses"
+    held = (
+        4 * len(lying) / MEBIBYTE
+    )  # the message off the wire, and what is made of it before it is found out
+    marks.told("R31", f"{what}, the first time", at_first, unit="MiB", at_most=held)
+    marks.must("R31", f"{what}, when that is repeated", afterwards, unit="MiB", at_most=16)
 
 
 def test_a_million_texts_are_given_back(caller: Caller, marks: Marks) -> None:

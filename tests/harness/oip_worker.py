@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 
 from servemesh.api.oip.v2 import inference_pb2 as pb
+from servemesh.rpc.edge import LONG
 from servemesh.rpc.health import Health
 from servemesh.rpc.limits import Limits
 from servemesh.rpc.options import server_options
@@ -22,7 +23,8 @@ LONG_BYTES = 64 * 1024
 class OipWorker:
     """Echoes: `id` of the answer is the worker's name, its parameters are the headers that the edge added.
 
-    To a call whose id is "half NAME" the worker of that name gives LONG_BYTES of an answer, and not its end.
+    To a call whose id is "half NAME" the worker of that name gives LONG_BYTES of an answer, and not its end; to one
+    whose id is "long half NAME" too, with the header of a long answer.
     """
 
     def __init__(self, name: str) -> None:
@@ -79,10 +81,13 @@ class OipWorker:
         for key, value in context.invocation_metadata():
             if key.startswith(("x-servemesh", "traceparent")):
                 answer.parameters[key].string_param = value
-        if request.id == f"half {self.name}":
+        is_half = request.id.endswith(f"half {self.name}")
+        if is_half:
             answer.parameters["long"].string_param = LONG_BYTES * "x"
+        if request.id.startswith("long"):
+            await context.send_initial_metadata(LONG)
         yield answer.SerializeToString()
-        if request.id == f"half {self.name}":
+        if is_half:
             await self.release.wait()
 
     async def _live(self, content: bytes, context: Any) -> bytes:

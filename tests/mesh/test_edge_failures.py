@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
+import pytest
 
 from servemesh.gateway.domain.snapshot.policy import EdgePolicy, Health
+from servemesh.rpc.statuses import from_rpc_error
 from tests.harness.edge import Edge, holding, running_edge
 from tests.harness.oip_worker import LONG_BYTES, oip_worker
 from tests.harness.processes import Child, accepts, free_ports
@@ -91,19 +93,33 @@ async def test_no_call_fails_while_workers_are_killed_and_stopped(tmp_path: Path
             assert load.done == 600
 
 
-async def test_a_worker_that_dies_in_the_middle_of_an_answer_costs_the_caller_nothing(tmp_path: Path) -> None:
+async def half_answered(folder: Path, kind: str) -> tuple[str, list[str]]:
+    """Return who answers a call whose first worker dies in the middle of its answer, and the names of both."""
     received = "cluster.workers.upstream_cx_rx_bytes_total"
-    with worker_processes(tmp_path, 2) as ((one, child), (two, _)):
-        async with running_edge(tmp_path) as edge, asyncio.timeout(40), asyncio.TaskGroup() as group:
+    with worker_processes(folder, 2) as ((one, child), (two, _)):
+        async with running_edge(folder) as edge, asyncio.timeout(40):
             await edge.publish([holding(one, models=["iris"])])
             await edge.until_healthy(2)
-            call = group.create_task(edge.answered_by(id=f"half {worker_name(one)}", timeout_s=20))
+            call = asyncio.create_task(edge.answered_by(id=f"{kind} {worker_name(one)}", timeout_s=20))
             while await asyncio.to_thread(edge.envoy.stat, received) < LONG_BYTES:
                 assert not call.done()
             await edge.publish([holding(address, models=["iris"]) for address in (one, two)])
             await edge.until_healthy(3)
             await asyncio.to_thread(child.kill)
-            assert await call == worker_name(two)
+            return await call, [worker_name(one), worker_name(two)]
+
+
+async def test_a_worker_that_dies_in_the_middle_of_an_answer_costs_the_caller_nothing(tmp_path: Path) -> None:
+    who, (_, other) = await half_answered(tmp_path, "half")
+    assert who == other
+
+
+async def test_an_answer_too_long_to_be_held_is_passed_on_as_it_comes(tmp_path: Path) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as broken:
+        await half_answered(tmp_path, "long half")
+    assert broken.value.code() is grpc.StatusCode.INTERNAL
+    assert from_rpc_error(broken.value).reason == "ANSWER_BROKEN_OFF"
+    assert not any(key.startswith("x-servemesh") for key, _ in broken.value.initial_metadata())
 
 
 async def test_a_slot_is_routed_once_it_is_published_and_not_before(tmp_path: Path) -> None:

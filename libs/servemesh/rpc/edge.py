@@ -41,6 +41,11 @@ ALARMING = frozenset(
 )
 CALM = grpc.StatusCode.FAILED_PRECONDITION
 STATUS_KEY = "x-servemesh-status"
+# Envoy passes an answer on once it is whole, but for one that is larger than this: its header asks for that, or callers
+# who read slowly would fill Envoy's memory.
+HELD_BYTES_MAX = 1 << 20
+LONG_KEY = "x-servemesh-long"
+LONG = ((LONG_KEY, "1"),)
 
 _log = logging.getLogger(__name__)
 

@@ -83,7 +83,8 @@ class ExpressCall:
             self.fail(error)
             return
         self._end(None)
-        self._lane.front.respond(self._number, payload)
+        metadata = edge.LONG if len(payload) > edge.HELD_BYTES_MAX else None
+        self._lane.front.respond(self._number, payload, metadata)
 
     def fail(self, error: BaseException) -> None:
         """Answer with the status of an error; nothing happens if the call is over."""

@@ -96,7 +96,10 @@ def _unary(handler: Any, parse: Any, encode: Any, layers: Layers, *, counted: bo
         task = in_flight.enter_task() if counted else None
         try:
             check_metadata(context.invocation_metadata(), limits.metadata_bytes_max)
-            return within(encode(await handler(parse(payload), context)), limits)
+            answer = within(encode(await handler(parse(payload), context)), limits)
+            if len(answer) > edge.HELD_BYTES_MAX:
+                await context.send_initial_metadata(edge.LONG)
+            return answer
         finally:
             if task is not None:
                 in_flight.leave(task)

@@ -31,6 +31,7 @@ KIND_OF = {code: kind for kind, code in CODE_OF.items()}
 KIND_OF[grpc.StatusCode.CANCELLED] = errors.UnavailableError
 
 _ADDRESS = re.compile("(ipv4|ipv6|unix|dns):")
+_RESET = "RST_STREAM"  # what the transport says of a stream that ended without a status
 
 
 def code_of(error: BaseException) -> grpc.StatusCode:
@@ -48,6 +49,10 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> ServemeshError:
     code = error.code()
     kind = KIND_OF.get(code, ServemeshError)
     status = _status_of(error)
+    if status is None and code is grpc.StatusCode.INTERNAL and _RESET in (error.details() or ""):
+        return errors.UnavailableError(
+            "the answer broke off on its way: who gave it died", reason="ANSWER_BROKEN_OFF"
+        )
     if status is None:
         return kind(_bare_message(error), reason=_bare_reason(code))
     typed = kind(status.message)

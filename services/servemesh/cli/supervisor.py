@@ -13,9 +13,9 @@ from pathlib import Path
 from servemesh.client import Client, RetryPolicy
 from servemesh.errors import ConflictError, ServemeshError
 from servemesh.local.adapters.data_dir import DataDir
-from servemesh.local.adapters.os_process import die_with_parent
 from servemesh.local.domain.processes import MeshStatus
 from servemesh.local.settings import supervisor_environment
+from servemesh.parent_death import die_with_parent
 
 _PROBE_S = 1.0
 _NEEDED = (

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from servemesh.errors import ConflictError, InvalidError, MissingError
+from servemesh.errors import ConflictError, InvalidError, MissingError, UnavailableError
+from servemesh.metrics.adapters import forecaster
 from servemesh.metrics.adapters.forecaster import ChildForecaster
 from servemesh.metrics.domain.forecasting import (
     NAIVE,
@@ -140,6 +141,14 @@ async def test_too_little_history_says_how_much_is_missing():
             await forecasts.get("other", DAY_S)
         with pytest.raises(InvalidError, match="expected 15 minutes to 14 days"):
             await forecasts.get("digits", 60.0)
+
+
+async def test_where_no_process_can_be_started_there_is_no_forecast(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(forecaster, "_COMMAND", ("/no/such/program",))
+    history = History(values=daily(24 * 10), steps=24, seasons=(24,))
+    with pytest.raises(UnavailableError) as refused:
+        await ChildForecaster(time_s=20.0).forecast([history])
+    assert refused.value.reason == "FORECAST_FAILED"
 
 
 async def test_the_child_process_chooses_a_method_that_beats_seasonal_naive_on_a_noisy_day():

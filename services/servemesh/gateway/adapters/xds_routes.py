@@ -15,6 +15,7 @@ from google.protobuf import struct_pb2
 from servemesh.gateway.adapters import xds_values as xds
 from servemesh.gateway.domain.snapshot.policy import EdgePolicy, Retries
 from servemesh.gateway.domain.snapshot.values import Snapshot
+from servemesh.rpc.edge import LONG_KEY
 
 ROUTES = "edge-routes"
 MODEL_INFER = "/inference.GRPCInferenceService/ModelInfer"
@@ -44,7 +45,7 @@ def routes_of(snapshot: Snapshot) -> list[route_pb2.RouteConfiguration]:
         name=xds.EDGE,
         domains=["*"],
         routes=routes,
-        response_headers_to_remove=[inside for inside, _ in RENAMED],
+        response_headers_to_remove=[*(inside for inside, _ in RENAMED), LONG_KEY],
     )
     return [route_pb2.RouteConfiguration(name=ROUTES, virtual_hosts=[host])]
 

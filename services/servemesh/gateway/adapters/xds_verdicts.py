@@ -18,6 +18,7 @@ from envoy.type.matcher.v3 import http_inputs_pb2
 from google.protobuf.message import Message
 
 from servemesh.gateway.adapters import xds_values as xds
+from servemesh.rpc.edge import LONG_KEY
 
 Predicate: TypeAlias = matcher_pb2.Matcher.MatcherList.Predicate
 
@@ -28,13 +29,12 @@ STRANGE = (grpc.StatusCode.UNKNOWN, grpc.StatusCode.RESOURCE_EXHAUSTED)
 
 
 def reading_filters() -> list[hcm_pb2.HttpFilter]:
-    """Return what turns strange bare answers into UNAVAILABLE: what gives them is broken, or no worker of ours.
-
-    The last filter before the codec sees an answer first.
+    """Return what holds answers back until they are whole, but for long ones, and then turns strange bare ones into
+    UNAVAILABLE: what gives them is broken, or no worker of ours. The filter before the codec sees an answer first.
     """
     return [
-        _filter("strange_answers", _unless(_or(_not(_is_strange()), _has_details()), _status_set())),
-        _filter(xds.LUA, _script("whole_answer")),
+        _filter("strange_answers", _unless(_or(_not(_is_strange()), _has(DETAILS)), _status_set())),
+        _filter("whole_answer", _unless(_has(LONG_KEY), _extension(xds.LUA, _script("whole_answer")))),
         _filter("envoy.filters.http.upstream_codec", upstream_codec_pb2.UpstreamCodec()),
     ]
 
@@ -68,8 +68,8 @@ def _is_strange() -> Predicate:
     return _or(*(_header(STATUS, exact=str(code.value[0])) for code in STRANGE))
 
 
-def _has_details() -> Predicate:
-    predicate = _header(DETAILS, exact="")
+def _has(name: str) -> Predicate:
+    predicate = _header(name, exact="")
     predicate.single_predicate.value_match.safe_regex.regex = ".+"
     return predicate
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -14,9 +13,8 @@ from servemesh.lifecycle import SystemClock
 from servemesh.local.adapters.log_file import LogFile
 from servemesh.local.domain.log_lines import log_line
 from servemesh.local.domain.processes import ProcessSpec
+from servemesh.parent_death import die_with_parent
 
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None, use_errno=True)
 _CHUNK_BYTES = 64 * 1024
 _LINE_BYTES_MAX = 64 * 1024
 
@@ -98,15 +96,8 @@ class OsProcess:
         _kill_group(self._process.pid)
 
 
-def die_with_parent(parent: int, number: int) -> None:
-    """Have the kernel send this process the signal `number` when its parent, `parent`, dies."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
-    if os.getppid() != parent:  # it died before we asked
-        os._exit(1)
-
-
 def _settle(parent: int, niceness: int) -> None:
-    die_with_parent(parent, signal.SIGKILL)
+    die_with_parent(parent)
     os.nice(niceness)
     # Where Linux shares out processors by session first, this is what counts between processes of ours.
     with suppress(OSError):

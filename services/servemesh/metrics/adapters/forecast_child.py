@@ -7,6 +7,7 @@ import and keep a processor busy stay out of the service in this way.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 import warnings
@@ -18,6 +19,7 @@ from statsforecast.models import MSTL, AutoETS
 
 from servemesh.metrics.domain import forecasting
 from servemesh.metrics.domain.forecasting import Floats, Method, Projection
+from servemesh.parent_death import die_with_parent
 
 _LEVEL = round(100 * forecasting.CONFIDENCE)
 _ETS_SEASON_MAX = 24
@@ -25,6 +27,7 @@ _ETS_SEASON_MAX = 24
 
 def main() -> None:
     """Answer one request."""
+    die_with_parent(os.getppid())
     request = json.load(sys.stdin)
     until_s = time.monotonic() + request["time_s"]
     warnings.simplefilter("ignore")

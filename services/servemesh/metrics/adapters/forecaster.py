@@ -52,16 +52,19 @@ class ChildForecaster:
                 timeout_s=self._time_s + _START_S,
                 answer_bytes_max=_ANSWER_BYTES_MAX,
             )
-        except TimeoutError:
-            raise self._failed("timeout") from None
+        except TimeoutError:  # is an OSError, too
+            raise _failed("timeout") from None
+        except OSError as error:
+            raise _failed(f"it does not start: {error.strerror}") from None
         if reply.status or not reply.answer:
-            raise self._failed(f"status {reply.status}")
+            raise _failed(f"status {reply.status}", reply.last_words)
         found: dict[str, list[dict[str, object]]] = json.loads(reply.answer)
         return found
 
-    def _failed(self, cause: str) -> UnavailableError:
-        _log.warning(names.FORECAST_FAILED, extra={"cause": cause})
-        return UnavailableError("the forecast could not be made in time", reason="FORECAST_FAILED")
+
+def _failed(cause: str, last_words: str = "") -> UnavailableError:
+    _log.warning(names.FORECAST_FAILED, extra={"cause": cause, "detail": last_words})
+    return UnavailableError("the forecast could not be made in time", reason="FORECAST_FAILED")
 
 
 def _forecast(fields: dict[str, object]) -> Forecast:

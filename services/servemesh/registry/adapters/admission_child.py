@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import resource
 import sys
 from pathlib import Path
 from typing import Any
 
 from servemesh.errors import InvalidError
+from servemesh.parent_death import die_with_parent
 
 
 def main() -> int:
     """Answer `{"admitted": ...}` or `{"refused": ...}`."""
+    die_with_parent(os.getppid())
     order = json.load(sys.stdin)
     _limit(order["memory_bytes_max"], order["cpu_s_max"])
     print(json.dumps(_answer(order["files"])))  # noqa: T201
