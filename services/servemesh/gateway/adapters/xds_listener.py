@@ -50,7 +50,6 @@ def listeners_of(snapshot: Snapshot) -> list[listener_pb2.Listener]:
             address=xds.socket_address(snapshot.neighbours.edge),
             filter_chains=[listener_components_pb2.FilterChain(filters=[filter_])],
             per_connection_buffer_limit_bytes=xds.number(snapshot.policy.connections.buffer_bytes),
-            max_connections_to_accept_per_socket_event=xds.number(snapshot.policy.connections.accepts_at_once),
             # Whoever connects and does not begin to speak is cut off by the time that headers may take.
             listener_filters=[_speech()],
             listener_filters_timeout=xds.seconds(snapshot.policy.connections.headers_timeout_s),

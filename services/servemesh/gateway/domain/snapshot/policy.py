@@ -27,8 +27,6 @@ class ConnectionLimits:
     """What one client's connection may ask of the edge."""
 
     streams_max: int = 1024
-    # Of thousands who connect at once, before those who have something to say get their turn.
-    accepts_at_once: int = 8
     # 64 KiB and 1 MiB are Envoy's advice for the edge; tensors need more in flight to fill a line.
     stream_window_bytes: int = MEBIBYTE
     connection_window_bytes: int = 8 * MEBIBYTE
