@@ -42,6 +42,12 @@ def is_written(path: Path, words: int = 1) -> bool:
     return path.exists() and path.read_text().count(" ") == words
 
 
+def held() -> tuple[list[str], set[int]]:
+    """Return what is open in this process, and its children that live."""
+    children = {found.pid for found in psutil.Process().children() if is_alive(found.pid)}
+    return sorted(os.listdir("/proc/self/fd")), children
+
+
 def test_a_child_answers_a_question_that_is_longer_than_a_pipe(run: Run) -> None:
     question = os.urandom(1 << 20)
     reply = run(child.asked(["/bin/cat"], question, timeout_s=20, answer_bytes_max=1 << 20))
@@ -118,11 +124,10 @@ def test_nothing_is_left_open_whenever_a_question_is_taken_back(run: Run) -> Non
 
     async def main() -> None:
         await taken_back(0)
-        before = os.listdir("/proc/self/fd")
+        before = held()
         for after in range(30):
             await taken_back(after)
-        assert os.listdir("/proc/self/fd") == before
-        assert not psutil.Process().children()
+        assert held() == before
 
     run(main())
 
@@ -134,11 +139,10 @@ def test_a_question_that_cannot_be_asked_is_an_error_and_leaves_nothing_open(
         raise PermissionError(errno.EPERM, "not here")
 
     monkeypatch.setattr(os, "pidfd_open", refused)
-    before = os.listdir("/proc/self/fd")
+    before = held()
     with pytest.raises(PermissionError, match="not here"):
         run(child.asked(["/bin/sleep", "600"], timeout_s=20))
-    blocking_until(lambda: not any(map(is_alive, (found.pid for found in psutil.Process().children()))))
-    assert os.listdir("/proc/self/fd") == before
+    blocking_until(lambda: held() == before)
 
 
 @asynccontextmanager

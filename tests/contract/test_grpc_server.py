@@ -16,7 +16,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from servemesh import errors
 from servemesh.rpc import client
-from servemesh.rpc.edge import PUSHBACK_KEY
+from servemesh.rpc.edge import LONG_KEY, PUSHBACK_KEY
 from servemesh.rpc.health import Health
 from servemesh.rpc.server import Backend, serving
 from servemesh.rpc.statuses import from_rpc_error
@@ -257,3 +257,12 @@ def detail_names(error: grpc.aio.AioRpcError) -> list[str]:
 def unpacked(error: grpc.aio.AioRpcError, message: object) -> object:
     assert any(detail.Unpack(message) for detail in details_of(error))
     return message
+
+
+@pytest.mark.parametrize(("size_bytes", "is_long"), [(1_000_000, False), (2_000_000, True)])
+async def test_the_headers_of_a_long_answer_say_so(transport: Transport, size_bytes: int, is_long: bool):
+    async with served_probe(transport) as served:
+        served.probe.response_bytes = size_bytes
+        call = served.stub.grow(StringValue(value="hello"), timeout=10)
+        assert len((await call).value) == size_bytes
+        assert (LONG_KEY in dict(await call.initial_metadata())) == is_long

@@ -17,6 +17,7 @@ from opentelemetry.trace import StatusCode
 from servemesh.errors import ConflictError
 from servemesh.observe import traces
 from servemesh.rpc.calls import CallsInFlight, Deadlines
+from servemesh.rpc.edge import HELD_BYTES_MAX, LONG
 from servemesh.rpc.express import ExpressCall, Lane, Metadata
 from servemesh.rpc.limits import Limits
 from servemesh.rpc.registration import Layers
@@ -29,9 +30,11 @@ class Front:
 
     def __init__(self) -> None:
         self.sent: list[tuple[int, object]] = []
+        self.headers: list[object] = []
 
-    def respond(self, number: int, payload: bytes) -> bool:
+    def respond(self, number: int, payload: bytes, headers: object = None) -> bool:
         self.sent.append((number, payload))
+        self.headers.append(headers)
         return True
 
     def fail(self, number: int, code: int, details: str, trailers: list[Any]) -> bool:
@@ -94,6 +97,14 @@ def exported() -> Iterator[InMemorySpanExporter]:
     traces.start(provider.get_tracer("test"), 0.0)
     yield exporter
     traces.stop()
+
+
+async def test_only_the_headers_of_an_answer_that_the_edge_is_not_to_hold_say_so():
+    bench = Bench()
+    for number, size_bytes in enumerate((HELD_BYTES_MAX, HELD_BYTES_MAX + 1)):
+        bench.take(number)
+        bench.handler.calls[number].answer(bytes(size_bytes))
+    assert bench.front.headers == [None, LONG]
 
 
 async def test_a_call_is_answered_once_whatever_comes_after():

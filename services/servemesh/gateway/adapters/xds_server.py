@@ -56,8 +56,10 @@ class XdsServer(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):  # type: ignor
         self, requests: AsyncIterator[Request], context: Any
     ) -> AsyncIterator[Response]:
         subscriptions = Subscriptions()
+        # Asked once: it belongs to the connection, and asking after that has gone crashes the process (grpc#29927).
+        peer = context.peer()
         metrics.gauge(names.GATEWAY_XDS_STREAMS).inc()
-        logger.info(names.XDS_CONNECTED, extra={"peer": context.peer()})
+        logger.info(names.XDS_CONNECTED, extra={"peer": peer})
         try:
             async with aclosing(self._occasions(requests, subscriptions)) as occasions:
                 async for tables in occasions:
@@ -65,7 +67,7 @@ class XdsServer(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):  # type: ignor
                         yield response
         finally:
             metrics.gauge(names.GATEWAY_XDS_STREAMS).dec()
-            logger.info(names.XDS_DISCONNECTED, extra={"peer": context.peer()})
+            logger.info(names.XDS_DISCONNECTED, extra={"peer": peer})
 
     async def _occasions(
         self, requests: AsyncIterator[Request], subscriptions: Subscriptions
