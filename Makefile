@@ -7,7 +7,7 @@ PYTEST := $(BIN)/pytest
 # More at a time than there are cores, because tests wait for sockets and processes most of the time.
 PYTESTS := $(PYTEST) --numprocesses 3
 # Each starts meshes of its own and kills what is in them. File by file, so that tests of one file share a mesh.
-PYTESTS_OF_PROCESSES := $(PYTEST) --numprocesses 3 --dist loadfile --durations 25
+PYTESTS_OF_PROCESSES := $(PYTEST) --numprocesses 2 --dist loadfile --durations 25
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lock proto fmt lint test test-unit test-contract test-mesh test-faults test-e2e reliability simulate chaos demo examples examples-tools up bench bench-optimizer bench-metrics bad-day otlp-node scale clean
