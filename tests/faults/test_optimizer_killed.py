@@ -23,7 +23,7 @@ from servemesh.registry.settings import Settings as RegistrySettings
 from servemesh.rpc import client
 from tests.harness.faults import SEED, lasting
 from tests.harness.nats_server import NatsServer
-from tests.harness.optimizer_calls import OptimizerCalls, a_program
+from tests.harness.optimizer_calls import a_program, optimizer_at
 from tests.harness.processes import Child, accepts, free_ports
 from tests.harness.seaweed import SeaweedServer
 from tests.harness.served import served
@@ -114,8 +114,8 @@ async def test_jobs_go_on_after_each_kill_and_commit_once(world: World) -> None:
     optimizer = world.optimizer("optimizer")
     try:
         await asyncio.to_thread(optimizer.serve)
-        async with client.channel(optimizer.address) as channel:
-            name = await OptimizerCalls(channel).converting("killed", a_program())
+        async with optimizer_at(optimizer.address) as calls:
+            name = await calls.converting("killed", a_program())
         assert (await _done_under_kills(optimizer, name, chance)).epoch > 1
         assert await world.versions("killed") == 1
         wish = pb.Optimization(
@@ -124,9 +124,9 @@ async def test_jobs_go_on_after_each_kill_and_commit_once(world: World) -> None:
             gate=pb.Gate(metric_loss_max=1.0),
             measurement=pb.MeasurementPlan(batch_sizes=[1], rounds=5),
         )
-        async with client.channel(optimizer.address) as channel:
+        async with optimizer_at(optimizer.address) as calls:
             request = pb.CreateOptimizationRequest(optimization=wish)
-            made = await OptimizerCalls(channel).stub.CreateOptimization(request)
+            made = await calls.stub.CreateOptimization(request)
         assert (await _done_under_kills(optimizer, made.optimization.name, chance)).epoch > 1
         assert await world.versions("killed") == 2
     finally:
@@ -142,10 +142,10 @@ async def test_two_optimizers_do_each_job_once(world: World) -> None:
                 group.create_task(asyncio.to_thread(optimizer.serve))
         names = []
         for number in range(JOBS):
-            async with client.channel(optimizers[number % 2].address) as channel:
-                names.append(await OptimizerCalls(channel).converting(f"shared-{number}", a_program()))
-        async with client.channel(optimizers[0].address) as channel:
-            jobs = [(await OptimizerCalls(channel).states(name))[-1] for name in names]
+            async with optimizer_at(optimizers[number % 2].address) as calls:
+                names.append(await calls.converting(f"shared-{number}", a_program()))
+        async with optimizer_at(optimizers[0].address) as calls:
+            jobs = [(await calls.states(name))[-1] for name in names]
         assert [(job.state, job.epoch) for job in jobs] == [(State.STATE_SUCCEEDED, 1)] * JOBS
         assert [await world.versions(f"shared-{number}") for number in range(JOBS)] == [1] * JOBS
     finally:
@@ -160,8 +160,8 @@ async def _done_under_kills(optimizer: OptimizerProcess, name: str, chance: rand
             break
         optimizer.kill()
         await asyncio.to_thread(optimizer.serve)
-    async with client.channel(optimizer.address) as channel:
-        job = (await OptimizerCalls(channel).states(name))[-1]
+    async with optimizer_at(optimizer.address) as calls:
+        job = (await calls.states(name))[-1]
     assert job.state == State.STATE_SUCCEEDED, job
     return job
 
@@ -175,8 +175,8 @@ def a_step(name: str) -> pb.PassStep:
 
 async def _has_ended(address: str, name: str, *, after_s: float) -> bool:
     """Watch for so long; whether the job has ended by then."""
-    async with client.channel(address) as channel:
-        call = OptimizerCalls(channel).stub.WatchJob(pb.WatchJobRequest(name=name), timeout=after_s)
+    async with optimizer_at(address) as calls:
+        call = calls.stub.WatchJob(pb.WatchJobRequest(name=name), timeout=after_s)
         try:
             async for _ in call:
                 pass

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
 from functools import cache
 
 import grpc
@@ -14,6 +15,7 @@ from sklearn.neural_network import MLPClassifier
 
 from servemesh.api.optimizer.v1 import optimizer_pb2 as pb
 from servemesh.api.optimizer.v1 import optimizer_pb2_grpc as pb_grpc
+from servemesh.rpc import client
 
 PIECE_BYTES = 100_000
 CALL_TIMEOUT_S = 60.0
@@ -48,7 +50,8 @@ def some_data() -> bytes:
 class OptimizerCalls:
     """What a user does, one call after the other."""
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
+    def __init__(self, channel: grpc.aio.Channel, address: str) -> None:
+        self.address = address
         self.stub = pb_grpc.OptimizerServiceStub(channel)
 
     async def uploaded(self, files: Mapping[str, bytes]) -> str:
@@ -82,7 +85,14 @@ class OptimizerCalls:
         return [line.text for line in response.job_log_lines]
 
 
-async def upload(files: Mapping[str, bytes]) -> AsyncIterator[pb.UploadSourceRequest]:
+@asynccontextmanager
+async def optimizer_at(address: str) -> AsyncIterator[OptimizerCalls]:
+    """Connect to an optimizer."""
+    async with client.channel(address) as channel:
+        yield OptimizerCalls(channel, address)
+
+
+def upload(files: Mapping[str, bytes]) -> Iterator[pb.UploadSourceRequest]:
     """The messages that upload files."""
     declared = [pb.SourceFile(path=path, size_bytes=len(data)) for path, data in files.items()]
     yield pb.UploadSourceRequest(source=pb.Source(files=declared))

@@ -67,10 +67,14 @@ class Probe:
 
     async def join(self, requests: AsyncIterator[StringValue], context: Any) -> StringValue:
         """Return all requests as one."""
+        if self.raises is not None:
+            raise self.raises
         return StringValue(value="".join([request.value async for request in requests]))
 
     async def chat(self, requests: AsyncIterator[StringValue], context: Any) -> AsyncIterator[StringValue]:
         """Yield each request as it comes."""
+        if self.raises is not None:
+            raise self.raises
         async for request in requests:
             yield request
 

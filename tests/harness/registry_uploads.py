@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -29,6 +29,7 @@ from servemesh.rpc import client
 from servemesh.rpc.health import Health
 from servemesh.rpc.server import serving
 from servemesh.sql.engines import StoreSettings
+from tests.harness.streamed import streamed
 
 
 class SetClock:
@@ -58,6 +59,7 @@ class Servicer(UploadsApi, pb_grpc.RegistryServiceServicer):
 class UploadBench:
     """A running service with a client of it."""
 
+    address: str
     registry: pb_grpc.RegistryServiceStub
     sweeper: Sweeper
     staging: StagingFiles
@@ -74,10 +76,8 @@ class UploadBench:
 
     async def sent(self, upload: pb.Upload, path: str, data: bytes, offset: int = 0) -> int:
         """Send the bytes of one file from `offset` on."""
-        response = await self.registry.WriteUploadFile(
-            pieces(upload.name, path, data, offset, self.piece_bytes)
-        )
-        return int(response.received_bytes)
+        messages = pieces(upload.name, path, data, offset, self.piece_bytes)
+        return int((await streamed(self.address, pb.WriteUploadFileRequest, messages)).received_bytes)
 
     async def committed(self, upload: pb.Upload) -> pb.CommitUploadResponse:
         """Publish the Upload."""
@@ -124,6 +124,7 @@ async def upload_bench(
         address = await enter(serving("127.0.0.1:0", [register], health=Health(), grace_s=1.0))
         channel = await enter(client.channel(address))
         yield UploadBench(
+            address=address,
             registry=pb_grpc.RegistryServiceStub(channel),
             sweeper=Sweeper(catalog, staging, occupied, clock),
             staging=staging,
@@ -131,9 +132,9 @@ async def upload_bench(
         )
 
 
-async def pieces(
+def pieces(
     name: str, path: str, data: bytes, offset: int = 0, piece_bytes: int = 1_000
-) -> AsyncIterator[pb.WriteUploadFileRequest]:
+) -> Iterator[pb.WriteUploadFileRequest]:
     """Yield the messages that carry `data`, of which the first says where it belongs."""
     yield pb.WriteUploadFileRequest(name=name, path=path, offset_bytes=offset)
     for at in range(0, len(data), piece_bytes):

@@ -35,9 +35,10 @@ from servemesh.registry.settings import Settings as RegistrySettings
 from servemesh.rpc import client
 from servemesh.rpc.edge import from_rpc_error
 from tests.harness.nats_server import NatsServer
-from tests.harness.optimizer_calls import OptimizerCalls, a_program, upload
+from tests.harness.optimizer_calls import OptimizerCalls, a_program, optimizer_at, upload
 from tests.harness.seaweed import SeaweedServer
 from tests.harness.served import served
+from tests.harness.streamed import streamed
 
 State = pb.Job.State
 NOBODY = "127.0.0.1:9"
@@ -69,7 +70,7 @@ async def bench_on(folder: Path, bus: Bus, blobs: BlobStore) -> AsyncIterator[Be
         address = await enter(served(optimizer_main.serve, settings, bus, blobs, ""))
         registry_channel = await enter(client.channel(registry_address))
         yield Bench(
-            calls=OptimizerCalls(await enter(client.channel(address))),
+            calls=await enter(optimizer_at(address)),
             registry=registry_pb2_grpc.RegistryServiceStub(registry_channel),
             bus=bus,
         )
@@ -117,9 +118,9 @@ async def stuck_bench(folder: Path, **changes: Any) -> AsyncIterator[OptimizerCa
 
     async with (
         served(serve, settings, MemoryBus(), MemoryStore(), "") as address,
-        client.channel(address) as channel,
+        optimizer_at(address) as calls,
     ):
-        yield OptimizerCalls(channel)
+        yield calls
 
 
 @pytest.mark.timeout(240)
@@ -240,17 +241,17 @@ async def test_the_same_files_are_the_same_source_and_others_are_refused(tmp_pat
         files = {"a/model.json": b"{}" * 100_000, "empty": b""}
         assert await calls.uploaded(files) == await calls.uploaded(dict(reversed(files.items())))
 
-        async def cut_off() -> AsyncIterator[pb.UploadSourceRequest]:
-            yield pb.UploadSourceRequest(source=pb.Source(files=[pb.SourceFile(path="a", size_bytes=3)]))
-            yield pb.UploadSourceRequest(path="a", data=b"ab")
-
+        cut_off = [
+            pb.UploadSourceRequest(source=pb.Source(files=[pb.SourceFile(path="a", size_bytes=3)])),
+            pb.UploadSourceRequest(path="a", data=b"ab"),
+        ]
         for messages, code in (
-            (cut_off(), grpc.StatusCode.DATA_LOSS),
+            (cut_off, grpc.StatusCode.DATA_LOSS),
             (upload({"../a": b"x"}), grpc.StatusCode.INVALID_ARGUMENT),
             (upload({}), grpc.StatusCode.INVALID_ARGUMENT),
         ):
-            with pytest.raises(grpc.aio.AioRpcError) as refused:
-                await calls.stub.UploadSource(messages)
+            with pytest.raises(grpc.RpcError) as refused:
+                await streamed(calls.address, pb.UploadSourceRequest, messages)
             assert refused.value.code() == code
 
 

@@ -20,6 +20,7 @@ from servemesh.registry.domain.uploads import UploadLimits
 from servemesh.rpc import edge
 from tests.harness import hostile_files, models
 from tests.harness.registry_uploads import SetClock, UploadBench, pieces, upload_bench
+from tests.harness.streamed import streamed
 from tests.harness.waiting import eventually
 
 MODEL = models.mlp().SerializeToString()
@@ -38,7 +39,7 @@ async def bench(tmp_path: Path, blobs: MemoryStore) -> AsyncIterator[UploadBench
 
 
 async def refusal(awaitable) -> tuple[grpc.StatusCode, ServemeshError]:
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
+    with pytest.raises(grpc.RpcError) as refused:
         await awaitable
     return refused.value.code(), edge.from_rpc_error(refused.value)
 
@@ -112,7 +113,7 @@ async def test_what_arrived_before_a_broken_stream_is_kept(bench):
     upload = await bench.opened({"model.onnx": MODEL})
 
     async def stalled():
-        async for message in pieces(upload.name, "model.onnx", MODEL[:SECOND_HALF]):
+        for message in pieces(upload.name, "model.onnx", MODEL[:SECOND_HALF]):
             yield message
         await asyncio.Event().wait()
 
@@ -129,7 +130,7 @@ async def test_what_arrived_before_a_broken_stream_is_kept(bench):
     async def the_file_is_free() -> bool:
         try:
             return await bench.sent(upload, "model.onnx", b"", SECOND_HALF) == SECOND_HALF
-        except grpc.aio.AioRpcError:
+        except grpc.RpcError:
             return False
 
     await eventually(the_file_is_free)
@@ -154,11 +155,8 @@ async def test_more_than_declared_is_refused(bench):
 
 async def test_a_piece_has_at_most_one_mebibyte(bench):
     upload = await bench.opened({"model.onnx": bytes(2 * 1024**2)})
-
-    async def one_large_piece():
-        yield pb.WriteUploadFileRequest(name=upload.name, path="model.onnx", data=bytes(1024**2 + 1))
-
-    code, error = await refusal(bench.registry.WriteUploadFile(one_large_piece()))
+    piece = pb.WriteUploadFileRequest(name=upload.name, path="model.onnx", data=bytes(1024**2 + 1))
+    code, error = await refusal(streamed(bench.address, pb.WriteUploadFileRequest, [piece]))
     assert (code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "PIECE_TOO_LARGE")
 
 

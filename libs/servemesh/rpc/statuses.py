@@ -31,7 +31,11 @@ KIND_OF = {code: kind for kind, code in CODE_OF.items()}
 KIND_OF[grpc.StatusCode.CANCELLED] = errors.UnavailableError
 
 _ADDRESS = re.compile("(ipv4|ipv6|unix|dns):")
-_RESET = "RST_STREAM"  # what the transport says of a stream that ended without a status
+# What the transport says in place of a status, and what has happened then.
+_RESET = "RST_STREAM"  # the stream ended without one
+_LOST = (
+    "Internal error from Core"  # the status came while more was being sent, and was overwritten (grpc#36066)
+)
 
 
 def code_of(error: BaseException) -> grpc.StatusCode:
@@ -49,12 +53,8 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> ServemeshError:
     code = error.code()
     kind = KIND_OF.get(code, ServemeshError)
     status = _status_of(error)
-    if status is None and code is grpc.StatusCode.INTERNAL and _RESET in (error.details() or ""):
-        return errors.UnavailableError(
-            "the answer broke off on its way: who gave it died", reason="ANSWER_BROKEN_OFF"
-        )
     if status is None:
-        return kind(_bare_message(error), reason=_bare_reason(code))
+        return _unsaid(error) or kind(_bare_message(error), reason=_bare_reason(code))
     typed = kind(status.message)
     info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
     typed.retry_after_s = None
@@ -64,6 +64,23 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> ServemeshError:
         elif detail.Unpack(retry):
             typed.retry_after_s = retry.retry_delay.ToTimedelta().total_seconds()
     return typed
+
+
+def _unsaid(error: grpc.aio.AioRpcError) -> ServemeshError | None:
+    """Return the error for a call whose status never reached us, if it is one."""
+    details = error.details() or ""
+    if error.code() is not grpc.StatusCode.INTERNAL:
+        return None
+    if _RESET in details:
+        return errors.UnavailableError(
+            "the answer broke off on its way: who gave it died", reason="ANSWER_BROKEN_OFF"
+        )
+    if details == _LOST:
+        return errors.UnavailableError(
+            "the call was ended while more was being sent, and gRPC lost the reason; send it again to learn it",
+            reason="STATUS_LOST",
+        )
+    return None
 
 
 def _status_of(error: grpc.aio.AioRpcError) -> status_pb2.Status | None:

@@ -1,13 +1,13 @@
 """Forecasts in a process of its own: `python -m servemesh.metrics.adapters.forecast_child`, JSON in and out.
 
-It reads one object with `series` from stdin and writes one with `forecasts` to stdout. Libraries that take seconds to
+It reads one object with `series` and the number of the process that asks from stdin, and writes one with `forecasts` to
+stdout. Libraries that take seconds to
 import and keep a processor busy stay out of the service in this way.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 import warnings
@@ -27,8 +27,8 @@ _ETS_SEASON_MAX = 24
 
 def main() -> None:
     """Answer one request."""
-    die_with_parent(os.getppid())
     request = json.load(sys.stdin)
+    die_with_parent(request["parent"])
     until_s = time.monotonic() + request["time_s"]
     warnings.simplefilter("ignore")
     forecasts = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import sys
 from collections.abc import Sequence
 
@@ -34,6 +35,7 @@ class ChildForecaster:
     async def forecast(self, histories: Sequence[History]) -> list[Forecast]:
         """Return a forecast for each history. UnavailableError if the child fails."""
         request = {
+            "parent": os.getpid(),
             "time_s": self._time_s,
             "series": [
                 {"values": each.values.tolist(), "steps": each.steps, "seasons": each.seasons}

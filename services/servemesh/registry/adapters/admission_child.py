@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import resource
 import sys
 from pathlib import Path
@@ -20,8 +19,8 @@ from servemesh.parent_death import die_with_parent
 
 def main() -> int:
     """Answer `{"admitted": ...}` or `{"refused": ...}`."""
-    die_with_parent(os.getppid())
     order = json.load(sys.stdin)
+    die_with_parent(order["parent"])
     _limit(order["memory_bytes_max"], order["cpu_s_max"])
     print(json.dumps(_answer(order["files"])))  # noqa: T201
     return 0

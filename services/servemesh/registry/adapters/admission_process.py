@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -61,6 +62,7 @@ class AdmissionProcess:
     def _order(self, files: Mapping[str, Path]) -> bytes:
         return json.dumps(
             {
+                "parent": os.getpid(),
                 "memory_bytes_max": self._limits.memory_bytes_max,
                 "cpu_s_max": self._limits.cpu_s_max,
                 "files": [{"path": path, "staged": str(staged)} for path, staged in files.items()],
