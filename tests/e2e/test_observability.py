@@ -294,7 +294,8 @@ def test_a_collector_that_never_answers_costs_calls_nothing(
                 slowest_s = max(slowest_s, time.monotonic() - began_s)
         assert slowest_s < EXPORT_TIMEOUT_S
         assert worker.memory_info().rss - before_bytes < 50_000_000
-        for name in ("gateway", "registry", "worker-1"):
-            process = psutil.Process(mesh.process(name)["pid"])
+        ending = [psutil.Process(mesh.process(name)["pid"]) for name in ("gateway", "registry", "worker-1")]
+        for process in ending:
             process.send_signal(signal.SIGTERM)
-            process.wait(20)
+        _, left = psutil.wait_procs(ending, timeout=20)
+        assert not left

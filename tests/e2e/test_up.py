@@ -46,6 +46,12 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+def end(mesh: DemoMesh, number: signal.Signals) -> None:
+    pids = pids_of(mesh)
+    os.kill(mesh.pid, number)
+    blocking_until(lambda: not any(is_alive(pid) for pid in pids), 60)
+
+
 def slots_of(mesh: DemoMesh) -> list[tuple[str, str]]:
     return [(slot["model"], slot["state"]) for worker in mesh.status()["workers"] for slot in worker["slots"]]
 
@@ -97,29 +103,14 @@ def test_a_taken_port_is_named(tmp_path: Path, option: str):
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_end_leaves_nothing_running(tmp_path: Path, number: signal.Signals):
-    with DemoMesh(tmp_path, workers=1) as mesh:
-        pids = pids_of(mesh)
-        os.kill(mesh.pid, number)
-        blocking_until(lambda: not any(is_alive(pid) for pid in pids), 60)
-
-
-@pytest.mark.timeout(240)
-def test_kill_9_of_the_supervisor_leaves_nothing_running(tmp_path: Path):
-    with DemoMesh(tmp_path, workers=1) as mesh:
-        pids = pids_of(mesh)
-        os.kill(pids[0], signal.SIGKILL)
-        blocking_until(lambda: not any(is_alive(pid) for pid in pids), 60)
-
-
-@pytest.mark.timeout(240)
-def test_a_stopped_mesh_comes_back_and_serves_at_once_what_it_had(tmp_path: Path, digits: Digits):
+def test_the_end_leaves_nothing_running_and_what_was_there_comes_back(tmp_path: Path, digits: Digits):
     with DemoMesh(tmp_path, workers=1) as mesh, Client(mesh.address) as client:
         client.push("digits", digits.model)
         client.deploy("digits", wait_s=60)
+        end(mesh, signal.SIGINT)
     with DemoMesh(tmp_path, workers=1) as mesh, Client(mesh.address) as client:
         assert len(client.infer("digits", {"image": digits.images[:3]})["label"]) == 3
+        end(mesh, signal.SIGTERM)
 
 
 @pytest.mark.timeout(240)
