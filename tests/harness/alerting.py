@@ -109,13 +109,14 @@ class Service:
         await self.deliver()
         return sorted((alert.labels["model"], alert.state) for alert in news)
 
-    async def deliver(self) -> None:
-        """Deliver until nothing is taken any more."""
+    async def deliver(self) -> float:
+        """Deliver until nothing is due any more; return in how many seconds there will be."""
         channels = {"hook": self.receiver, NOTES_CHANNEL: AlertNotes(self.readings)}
         settings = DeliverySettings(retry=RETRY)
         delivering = Delivering(self.store, channels, self.clock, random.Random(1), self.changes, settings)
-        while await delivering.deliver_due():
+        while (wait_s := await delivering.deliver_due()) == 0:
             pass
+        return wait_s
 
     async def alerts(self) -> list[Alert]:
         """Those that are pending or firing, newest first."""

@@ -15,9 +15,10 @@ from servemesh.errors import ConflictError, InvalidError, MissingError, Overload
 from servemesh.metrics.domain.alerting.alerts import State
 from servemesh.metrics.domain.alerting.judging import Shortage
 from servemesh.metrics.domain.alerting.rules import CapacityForecast
+from servemesh.metrics.service.delivering import DeliverySettings
 from servemesh.paging import page_request
 from servemesh.requests import RequestKey
-from tests.harness.alerting import Service, alerting_in, rules
+from tests.harness.alerting import RETRY, Service, alerting_in, rules
 from tests.harness.simulated_alerts import a_rule
 
 
@@ -71,6 +72,19 @@ async def test_what_the_receiver_did_not_take_is_sent_again_in_order_until_it_is
     service.receiver.away = False
     await service.look(60.0)
     assert service.receiver.told[2:] == [], "it was given up"
+
+
+async def test_the_outbox_is_looked_at_when_something_in_it_is_due(service: Service):
+    assert await service.deliver() == DeliverySettings().interval_s
+    service.values, service.receiver.away = {"a": 2.0}, True
+    await service.look()
+    await service.look()
+    wait_s = await service.deliver()
+    assert RETRY.first_s / 2 <= wait_s <= RETRY.first_s
+    service.receiver.away = False
+    service.clock.advance(RETRY.first_s)
+    assert await service.deliver() == DeliverySettings().interval_s
+    assert service.receiver.told == [[("a", State.FIRING)]]
 
 
 async def test_a_silenced_alert_is_told_of_when_its_silence_ends(service: Service):

@@ -188,14 +188,11 @@ def _buckets(points: Sequence[Point], numbers: NDArray[np.int64], places: Sequen
 
 def _insert(connection: duckdb.DuckDBPyConnection, family: Family, seq: int, columns: Columns) -> None:
     listed, order = ", ".join(columns), np.argsort(columns["series"], kind="stable")
-    columns = {name: column[order] for name, column in columns.items()}
-    connection.register("incoming", columns)  # duckdb reads numpy's arrays where they are, NaN as NULL
-    try:
-        connection.execute(
-            f"INSERT INTO {family.table(Resolution.RAW)} (seq, {listed}) SELECT {seq}, {listed} FROM incoming"
-        )
-    finally:
-        connection.unregister("incoming")
+    incoming = {name: column[order] for name, column in columns.items()}
+    # A table that duckdb does not know is a variable of ours: it reads numpy's arrays where they are, NaN as NULL.
+    connection.execute(
+        f"INSERT INTO {family.table(Resolution.RAW)} (seq, {listed}) SELECT {seq}, {', '.join(incoming)} FROM incoming"
+    )
 
 
 def _roll_up(

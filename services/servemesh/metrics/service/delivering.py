@@ -18,6 +18,8 @@ from servemesh.metrics.service.alert_storage import AlertStore
 from servemesh.observe import metrics
 from servemesh.observe import names as telemetry
 
+RETRY_S = 1.0  # while the state cannot be read
+
 log = logging.getLogger(__name__)
 
 
@@ -31,10 +33,10 @@ class Channel(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliverySettings:
-    """How many deliveries are under way at a time, how often the outbox is looked at, and how to retry."""
+    """How many deliveries are under way at a time, how often the outbox is looked at least, and how to retry."""
 
     at_once_max: int = 8
-    interval_s: float = 1.0
+    interval_s: float = 30.0
     retry: RetryRules = RetryRules()  # noqa: RUF009 - it is frozen
 
 
@@ -61,25 +63,27 @@ class Delivering:
         """Deliver until cancelled."""
         while True:
             seen = self._changes.count
-            more = False
             try:
-                more = await self.deliver_due()
+                wait_s = await self.deliver_due()
             except UnavailableError as error:
                 log.warning(telemetry.ALERTS_WAITING, extra={"reason": error.reason})
-            if not more:
-                await self._changes.wait(seen, timeout_s=self._settings.interval_s)
+                wait_s = RETRY_S
+            if wait_s > 0:
+                await self._changes.wait(seen, timeout_s=wait_s)
 
-    async def deliver_due(self) -> bool:
-        """Try what is due, the oldest of each channel and group; whether any of it was taken."""
+    async def deliver_due(self) -> float:
+        """Try what is due, the oldest of each channel and group; return in how many seconds to look again."""
         now_s = self._clock.now().timestamp()
         async with self._store.reading() as tx:
-            rows = [row for row in await tx.outbox.list_first() if row.due_s <= now_s]
-        taken = False
-        for start in range(0, len(rows), self._settings.at_once_max):
-            taken |= await self._deliver(rows[start : start + self._settings.at_once_max])
-        return taken
+            rows = await tx.outbox.list_first()
+        due = [row for row in rows if row.due_s <= now_s]
+        for start in range(0, len(due), self._settings.at_once_max):
+            await self._deliver(due[start : start + self._settings.at_once_max])
+        if due:
+            return 0.0
+        return min([self._settings.interval_s, *(row.due_s - now_s for row in rows)])
 
-    async def _deliver(self, rows: Sequence[OutboxRow]) -> bool:
+    async def _deliver(self, rows: Sequence[OutboxRow]) -> None:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._tried(row)) for row in rows]
         results = [task.result() for task in tasks]
@@ -89,7 +93,6 @@ class Delivering:
             for after in results:
                 if after is not None:
                     await tx.outbox.put(after)
-        return bool(gone)
 
     async def _tried(self, row: OutboxRow) -> OutboxRow | None:
         """The row as it is to be tried again; None if it is done with."""

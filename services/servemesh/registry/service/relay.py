@@ -30,7 +30,7 @@ class Broker(Link, Publisher, StreamInspector, Protocol):
 class RelaySettings:
     """How eagerly the relay works, and how long it keeps what the broker has confirmed."""
 
-    interval_s: float = 0.2
+    interval_s: float = 1.0
     batch_max: int = 100
     retention_s: float = 600.0
     check_interval_s: float = 60.0
