@@ -19,7 +19,6 @@ from examples.demo.models import Digits
 from servemesh.client import Client
 from tests.harness.waiting import blocking_until
 
-HEAL_S = 30.0
 PROCESSES = (
     *("nats", "weed", "registry", "metrics", "optimizer", "gateway", "rest", "console", "envoy"),
     *("worker-1", "worker-2"),
@@ -44,12 +43,6 @@ def is_alive(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
-
-
-def end(mesh: DemoMesh, number: signal.Signals) -> None:
-    pids = pids_of(mesh)
-    os.kill(mesh.pid, number)
-    blocking_until(lambda: not any(is_alive(pid) for pid in pids), 60)
 
 
 def slots_of(mesh: DemoMesh) -> list[tuple[str, str]]:
@@ -103,14 +96,17 @@ def test_a_taken_port_is_named(tmp_path: Path, option: str):
 
 
 @pytest.mark.timeout(240)
-def test_the_end_leaves_nothing_running_and_what_was_there_comes_back(tmp_path: Path, digits: Digits):
+def test_a_mesh_ends_whole_and_comes_back_at_once_with_what_it_had(tmp_path: Path, digits: Digits):
     with DemoMesh(tmp_path, workers=1) as mesh, Client(mesh.address) as client:
         client.push("digits", digits.model)
         client.deploy("digits", wait_s=60)
-        end(mesh, signal.SIGINT)
+        pids = pids_of(mesh)
+    assert not any(is_alive(pid) for pid in pids), "the command waits for all of them"
     with DemoMesh(tmp_path, workers=1) as mesh, Client(mesh.address) as client:
         assert len(client.infer("digits", {"image": digits.images[:3]})["label"]) == 3
-        end(mesh, signal.SIGTERM)
+        pids = pids_of(mesh)
+        os.kill(mesh.pid, signal.SIGTERM)
+        blocking_until(lambda: not any(is_alive(pid) for pid in pids), 60)
 
 
 @pytest.mark.timeout(240)

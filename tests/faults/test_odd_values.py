@@ -107,13 +107,13 @@ def test_impossible_shapes_are_refused_and_take_no_memory(
         grown = max(after - before[name] for name, after in _memory_bytes(odd_mesh).items())
         return answered, grown / MEBIBYTE
 
-    (soon, at_first), (later, afterwards) = refused(ROUNDS), refused(ROUNDS)
-    print(soon, later)
-    marks.must("R31", "impossible shapes that are not refused", len(soon + later), at_most=0)
+    (first, at_first), (again, repeated) = refused(ROUNDS), refused(ROUNDS)
+    print(first, again)
+    marks.must("R31", "impossible shapes that are not refused", len(first + again), at_most=0)
     what = "memory of a worker for what it refuses"
     marks.told("R31", what, at_first, unit="MiB", at_most=16)
     # What the heaps of all its threads need for the first such messages, they need only once.
-    marks.must("R31", f"{what}, when that is repeated", afterwards, unit="MiB", at_most=16)
+    marks.must("R31", f"{what}, when that is repeated", repeated, unit="MiB", at_most=16)
 
 
 def test_a_million_texts_are_given_back(caller: Caller, marks: Marks) -> None:

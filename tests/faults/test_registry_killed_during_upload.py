@@ -21,6 +21,7 @@ from tests.harness.nats_server import NatsServer
 from tests.harness.processes import Child, accepts, free_ports
 from tests.harness.registry_uploads import pieces
 from tests.harness.seaweed import SeaweedServer
+from tests.harness.streamed import streamed
 
 SEED = 20_240_607
 KILLS_WHILE_WRITING = 6
@@ -81,8 +82,10 @@ async def test_an_upload_survives_kills_and_becomes_one_right_version(registry):
         opening = pb.CreateUploadRequest(parent="models/net", upload=pb.Upload(files=declared))
         upload = (await called(stub.CreateUpload, opening)).upload
         for _ in range(KILLS_WHILE_WRITING):
-            await killed_during(registry, written(stub, upload), after_s=chance.uniform(0.0, 0.15))
-        await written(stub, upload)
+            await killed_during(
+                registry, written(registry.address, stub, upload), after_s=chance.uniform(0.0, 0.15)
+            )
+        await written(registry.address, stub, upload)
         for _ in range(KILLS_WHILE_COMMITTING):
             await killed_during(registry, committed(stub, upload), after_s=chance.uniform(0.0, 1.5))
         version = (await committed(stub, upload)).model_version
@@ -103,19 +106,19 @@ async def killed_during(registry: RegistryProcess, work, *, after_s: float) -> N
     await asyncio.to_thread(registry.kill)
     try:
         await working
-    except grpc.aio.AioRpcError as error:
+    except grpc.RpcError as error:
         if error.code() not in GONE:
             raise
     await asyncio.to_thread(registry.serve, registry.address)
 
 
-async def written(stub, upload: pb.Upload) -> None:
+async def written(address: str, stub, upload: pb.Upload) -> None:
     """Send what is missing of each file."""
     kept = (await called(stub.GetUpload, pb.GetUploadRequest(name=upload.name))).upload
     for (path, data), received in zip(FILES.items(), kept.received_bytes, strict=True):
         if received < len(data):
             stream = pieces(upload.name, path, data[received:], received, 256 * 1024)
-            await stub.WriteUploadFile(stream, timeout=CALL_TIMEOUT_S)
+            await streamed(address, pb.WriteUploadFileRequest, stream)
 
 
 async def committed(stub, upload: pb.Upload) -> pb.CommitUploadResponse:

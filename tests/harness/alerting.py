@@ -109,11 +109,15 @@ class Service:
         await self.deliver()
         return sorted((alert.labels["model"], alert.state) for alert in news)
 
-    async def deliver(self) -> float:
-        """Deliver until nothing is due any more; return in how many seconds there will be."""
+    def delivering(self, kind: type[Delivering] = Delivering) -> Delivering:
+        """What delivers to the receiver and to the annotations."""
         channels = {"hook": self.receiver, NOTES_CHANNEL: AlertNotes(self.readings)}
         settings = DeliverySettings(retry=RETRY)
-        delivering = Delivering(self.store, channels, self.clock, random.Random(1), self.changes, settings)
+        return kind(self.store, channels, self.clock, random.Random(1), self.changes, settings)
+
+    async def deliver(self) -> float:
+        """Deliver until nothing is due any more; return in how many seconds there will be."""
+        delivering = self.delivering()
         while (wait_s := await delivering.deliver_due()) == 0:
             pass
         return wait_s

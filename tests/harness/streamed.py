@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 
 from servemesh.client.steps import method_of
 
-TIMEOUT_S = 60.0
+TIMEOUT_S = 20.0
 
 
 async def streamed(address: str, request_type: type[Message], requests: Iterable[Message]) -> Any:

@@ -10,10 +10,8 @@ from typing import Any
 from servemesh.api.optimizer.v1 import optimizer_pb2 as pb
 from servemesh.client import job_parsing, jobs
 from servemesh.client.steps import Operation, Pause, Send, Work
-from servemesh.client.transfers import BREAK_PAUSE_S, CHUNK_BYTES, Progress, examined
+from servemesh.client.transfers import BREAK_PAUSE_S, BREAKS_MAX, CHUNK_BYTES, Progress, examined
 from servemesh.errors import UnavailableError
-
-_BREAKS_MAX = 3
 
 
 def upload_source(path: Path, on_progress: Progress) -> Operation[jobs.Source]:
@@ -27,7 +25,7 @@ def upload_source(path: Path, on_progress: Progress) -> Operation[jobs.Source]:
             answer = yield Send(request_type=pb.UploadSourceRequest, requests=requests)
         except UnavailableError:
             breaks += 1
-            if breaks >= _BREAKS_MAX:
+            if breaks >= BREAKS_MAX:
                 raise
             yield Pause(pause_s=BREAK_PAUSE_S)
         else:

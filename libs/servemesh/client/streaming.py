@@ -12,7 +12,8 @@ from servemesh.api.oip.v2 import inference_pb2 as pb
 from servemesh.client import inference
 from servemesh.client.inference import Parameter
 from servemesh.client.results import InferResult
-from servemesh.errors import ServemeshError, UnavailableError
+from servemesh.errors import OverloadedError, ServemeshError, UnavailableError
+from servemesh.rpc.limits import MESSAGE_BYTES_MAX
 from servemesh.rpc.stream_errors import error_of
 
 METHOD = "/inference.GRPCInferenceService/ModelStreamInfer"
@@ -46,7 +47,7 @@ class Window:
         return len(self._order) < self._ahead_max
 
     def opened(self, request: InferRequest) -> pb.ModelInferRequest | None:
-        """Return the message to send; None if OIP cannot carry the arrays, which is then the outcome."""
+        """Return the message to send; None if OIP cannot carry the arrays, or not so many: that is then the outcome."""
         try:
             message = inference.request(
                 request.model,
@@ -56,11 +57,17 @@ class Window:
                 parameters=request.parameters,
             )
         except ServemeshError as error:
-            self._order.append(unsent := f"unsent-{id(error)}")
-            self._outcomes[unsent] = error
+            self._refuse(error)
+            return None
+        if message.ByteSize() > MESSAGE_BYTES_MAX:  # gRPC would end the whole stream
+            self._refuse(_too_large(message.ByteSize()))
             return None
         self._order.append(message.id)
         return message
+
+    def _refuse(self, error: ServemeshError) -> None:
+        self._order.append(unsent := f"unsent-{id(error)}")
+        self._outcomes[unsent] = error
 
     def arrived(self, answer: pb.ModelStreamInferResponse) -> None:
         """Keep the outcome of the request that `answer` names."""
@@ -77,6 +84,15 @@ class Window:
         """Give, and forget, the outcomes whose turn has come."""
         while self._order and self._order[0] in self._outcomes:
             yield self._outcomes.pop(self._order.popleft())
+
+
+def _too_large(size_bytes: int) -> ServemeshError:
+    return OverloadedError(
+        f"the request is {size_bytes} bytes, at most {MESSAGE_BYTES_MAX} are sent at once",
+        reason="MESSAGE_TOO_LARGE",
+        retry_after_s=None,
+        limit_bytes=MESSAGE_BYTES_MAX,
+    )
 
 
 def ended_early() -> ServemeshError:

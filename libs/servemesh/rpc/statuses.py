@@ -31,11 +31,10 @@ KIND_OF = {code: kind for kind, code in CODE_OF.items()}
 KIND_OF[grpc.StatusCode.CANCELLED] = errors.UnavailableError
 
 _ADDRESS = re.compile("(ipv4|ipv6|unix|dns):")
-# What the transport says in place of a status, and what has happened then.
+# What the transport says in place of a status:
 _RESET = "RST_STREAM"  # the stream ended without one
-_LOST = (
-    "Internal error from Core"  # the status came while more was being sent, and was overwritten (grpc#36066)
-)
+# It came while more was being sent, and was overwritten (grpc#36066).
+_LOST = "Internal error from Core"
 
 
 def code_of(error: BaseException) -> grpc.StatusCode:

@@ -82,7 +82,8 @@ class Settings(BaseSettings):
     """A Version that failed on so many workers is tried on no more."""
 
     relay_interval_s: float = Field(default=1, gt=0, le=60)
-    """How often the relay looks for facts of other registries to publish, beside after every change of its own."""
+    """How often the relay looks for facts of other registries, for a broker that is back and for its duty, beside after
+    every change of its own."""
     relay_batch_max: int = Field(default=100, ge=1, le=10_000)
     """Facts published before they are marked as such."""
     relay_check_interval_s: float = Field(default=60, gt=0, le=3_600)

@@ -201,7 +201,7 @@ async def test_a_request_that_fails_leaves_the_stream_whole(client_type: Any, mo
 async def test_a_stream_that_breaks_is_an_error(client_type: Any, model: ScriptedModel):
     async with serving(model) as address, client_type(address) as client:
         with pytest.raises(UnavailableError) as raised:
-            async for _ in client.infer_stream(asks("m", "m", "broken", "m")):
+            async for _ in client.infer_stream(asks("m", "m", "broken")):
                 pass
     assert raised.value.reason == "STREAM_ENDED"
 

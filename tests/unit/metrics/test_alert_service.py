@@ -12,14 +12,16 @@ from pathlib import Path
 import pytest
 
 from servemesh.errors import ConflictError, InvalidError, MissingError, OverloadedError
+from servemesh.lifecycle import background
 from servemesh.metrics.domain.alerting.alerts import State
 from servemesh.metrics.domain.alerting.judging import Shortage
 from servemesh.metrics.domain.alerting.rules import CapacityForecast
-from servemesh.metrics.service.delivering import DeliverySettings
+from servemesh.metrics.service.delivering import Delivering, DeliverySettings
 from servemesh.paging import page_request
 from servemesh.requests import RequestKey
 from tests.harness.alerting import RETRY, Service, alerting_in, rules
 from tests.harness.simulated_alerts import a_rule
+from tests.harness.waiting import eventually
 
 
 @pytest.fixture
@@ -85,6 +87,27 @@ async def test_the_outbox_is_looked_at_when_something_in_it_is_due(service: Serv
     service.clock.advance(RETRY.first_s)
     assert await service.deliver() == DeliverySettings().interval_s
     assert service.receiver.told == [[("a", State.FIRING)]]
+
+
+async def test_the_outbox_is_left_alone_until_it_changes(service: Service):
+    service.values, service.receiver.away = {"a": 2.0}, True
+    await service.look()
+    await service.look()
+    looks: list[float] = []
+
+    class Watched(Delivering):
+        async def deliver_due(self) -> float:
+            looks.append(await super().deliver_due())
+            return looks[-1]
+
+    async with background(service.delivering(Watched).run):
+        await eventually(lambda: len(looks) == 1)
+        service.receiver.away = False
+        service.clock.advance(RETRY.first_s)
+        service.changes.notify()
+        await eventually(lambda: len(service.receiver.taken) == 1)
+        await eventually(lambda: looks[-1] == DeliverySettings().interval_s)
+    assert looks[1:] == [0.0, DeliverySettings().interval_s]
 
 
 async def test_a_silenced_alert_is_told_of_when_its_silence_ends(service: Service):

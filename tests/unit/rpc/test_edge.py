@@ -76,6 +76,21 @@ def test_addresses_of_a_failed_connection_are_not_passed_on():
     assert "10.0.0.7" not in error.message
 
 
+@pytest.mark.parametrize(
+    ("details", "kind", "reason"),
+    [
+        ("Received RST_STREAM with error code 2", errors.UnavailableError, "ANSWER_BROKEN_OFF"),
+        ("Internal error from Core", errors.UnavailableError, "STATUS_LOST"),
+        ("out of order", errors.ServemeshError, "INTERNAL"),
+    ],
+)
+def test_what_the_transport_says_in_place_of_a_status_is_told_from_an_error_of_the_peer(
+    details: str, kind: type[errors.ServemeshError], reason: str
+):
+    error = from_rpc_error(bare_error(grpc.StatusCode.INTERNAL, details))
+    assert (type(error), error.reason) == (kind, reason)
+
+
 def test_a_status_without_details_keeps_its_text():
     error = from_rpc_error(
         bare_error(grpc.StatusCode.NOT_FOUND, "Request for unknown model: 'm' is not found")

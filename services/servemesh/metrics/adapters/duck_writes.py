@@ -188,10 +188,10 @@ def _buckets(points: Sequence[Point], numbers: NDArray[np.int64], places: Sequen
 
 def _insert(connection: duckdb.DuckDBPyConnection, family: Family, seq: int, columns: Columns) -> None:
     listed, order = ", ".join(columns), np.argsort(columns["series"], kind="stable")
-    incoming = {name: column[order] for name, column in columns.items()}
-    # A table that duckdb does not know is a variable of ours: it reads numpy's arrays where they are, NaN as NULL.
+    # duckdb finds the table `incoming` in this variable, and reads numpy's arrays where they are, NaN as NULL.
+    incoming = {name: column[order] for name, column in columns.items()}  # noqa: F841
     connection.execute(
-        f"INSERT INTO {family.table(Resolution.RAW)} (seq, {listed}) SELECT {seq}, {', '.join(incoming)} FROM incoming"
+        f"INSERT INTO {family.table(Resolution.RAW)} (seq, {listed}) SELECT {seq}, {listed} FROM incoming"
     )
 
 

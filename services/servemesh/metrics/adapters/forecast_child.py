@@ -1,8 +1,7 @@
 """Forecasts in a process of its own: `python -m servemesh.metrics.adapters.forecast_child`, JSON in and out.
 
-It reads one object with `series` and the number of the process that asks from stdin, and writes one with `forecasts` to
-stdout. Libraries that take seconds to
-import and keep a processor busy stay out of the service in this way.
+It reads one object from stdin, with `series` and the number of the process that asks, and writes one with `forecasts`
+to stdout. Libraries that take seconds to import and keep a processor busy stay out of the service in this way.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from servemesh.metrics.service.alert_storage import AlertStore
 from servemesh.observe import metrics
 from servemesh.observe import names as telemetry
 
-RETRY_S = 1.0  # while the state cannot be read
+RETRY_S = 1.0  # until the outbox is read again, when it could not be
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class Channel(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliverySettings:
-    """How many deliveries are under way at a time, how often the outbox is looked at least, and how to retry."""
+    """How many deliveries are under way at a time, how long the outbox is left alone at most, and how to retry."""
 
     at_once_max: int = 8
     interval_s: float = 30.0

@@ -1,7 +1,7 @@
 """The child process that looks into an artifact: `python -m servemesh.registry.adapters.admission_child`.
 
-Reads one JSON object from standard input, limits itself, and writes one to standard output. A file that makes a
-reader crash, hang or swallow memory takes this process down and nothing else.
+Reads one JSON object from standard input, ties its life to the process that asks, limits itself, and writes one to
+standard output. A file that makes a reader crash, hang or swallow memory takes this process down and nothing else.
 """
 
 from __future__ import annotations
