@@ -112,7 +112,7 @@ class Settings(BaseSettings):
 
     lease_interval_s: float = Field(default=2, gt=0, le=60)
     """How often the worker's lease is renewed, beside after every change."""
-    lease_pause_s: float = Field(default=0.1, ge=0, le=10)
+    lease_pause_s: float = Field(default=0.05, ge=0, le=10)
     """At least so long between two renewals, however much changes."""
     lease_timeout_s: float = Field(default=2, gt=0, le=60)
     """For one renewal."""
