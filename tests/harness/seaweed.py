@@ -24,6 +24,8 @@ _PORT_FLAGS = (
     "admin.port",
     "admin.port.grpc",
 )
+# By itself as many as GiB are free on the disk; each bucket takes several.
+_VOLUMES = "-volume.max=1000"
 _OFF = (
     "-webdav=false",
     "-admin.ui=false",
@@ -66,6 +68,7 @@ class SeaweedServer:
                 "-ip.bind=127.0.0.1",
                 f"-s3.config={identities}",
                 *(f"-{flag}={port}" for flag, port in zip(_PORT_FLAGS, ports, strict=True)),
+                _VOLUMES,
                 *_OFF,
             ],
             log=folder / "weed.log",
