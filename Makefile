@@ -17,11 +17,12 @@ help: ## Show this help
 
 setup: $(STAMP) ## Build the virtual environment with every service and the developer's tools
 
+# Nothing is compiled ahead: most of what is installed is never imported, and compiling it takes longer than copying it.
 $(STAMP): pyproject.toml constraints.txt hatch_build.py $(shell find protos -name '*.proto')
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Servemesh needs Python 3.11 or newer; say 'make PYTHON=/path/to/python3.11 ...'"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[all,dev]'
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt --editable '.[all,dev]'
 	@touch $(STAMP)
 
 lock: ## Write constraints.txt anew: the newest versions that resolve together
