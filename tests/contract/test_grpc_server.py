@@ -16,14 +16,16 @@ from google.rpc import error_details_pb2, status_pb2
 
 from servemesh import errors
 from servemesh.rpc import client
-from servemesh.rpc.edge import LONG_KEY, PUSHBACK_KEY
+from servemesh.rpc.edge import HELD_BYTES_MAX, LONG_KEY, PUSHBACK_KEY
 from servemesh.rpc.health import Health
 from servemesh.rpc.server import Backend, serving
 from servemesh.rpc.statuses import from_rpc_error
 from tests.harness.probe import SECRET, Probe, ProbeStub
 from tests.harness.served_probe import TRANSPORTS, Served, Transport, refused, served_probe
+from tests.harness.waiting import eventually
 
 HELLO = StringValue(value="hello")
+LEAVING_TURNS = range(0, 2_000, 40)  # of the event loop: such a call is answered within 6 to 1,800
 Serve = Callable[..., AbstractAsyncContextManager[Served]]
 
 
@@ -179,6 +181,30 @@ async def test_a_handler_cancelled_from_within_is_unavailable_not_silent(serve: 
         error = await refused(served.stub.echo(HELLO, timeout=5))
     assert error.code() is grpc.StatusCode.UNAVAILABLE
     assert from_rpc_error(error).reason == "INTERRUPTED"
+
+
+async def test_a_client_may_leave_at_any_moment_of_a_long_answer(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+):
+    async with serve(calls_max=1) as served:
+        served.probe.response_bytes = 2 * HELD_BYTES_MAX
+        with caplog.at_level(logging.ERROR):
+            for after in LEAVING_TURNS:
+                call = served.stub.grow(HELLO, timeout=20)
+                for _ in range(after):
+                    await asyncio.sleep(0)
+                call.cancel()
+
+            async def the_only_place_is_free() -> bool:
+                try:
+                    return len((await served.stub.grow(HELLO, timeout=20)).value) == 2 * HELD_BYTES_MAX
+                except grpc.aio.AioRpcError as error:
+                    if from_rpc_error(error).reason != "CALLS_IN_FLIGHT":
+                        raise
+                    return False
+
+            await eventually(the_only_place_is_free)
+    assert not caplog.records
 
 
 async def test_metadata_beyond_the_bound_is_refused(serve: Serve):

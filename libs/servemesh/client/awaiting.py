@@ -115,7 +115,6 @@ class AwaitingRunner:
         source, address = _each(requests), self._addresses.current()
         method = self._channel(address).stream_stream(
             streaming.METHOD,
-            request_serializer=pb.ModelInferRequest.SerializeToString,
             response_deserializer=pb.ModelStreamInferResponse.FromString,
         )
         with attempts.traced(pb.ModelInferRequest) as headers:
@@ -125,10 +124,10 @@ class AwaitingRunner:
             while has_more or window:
                 while has_more and window.has_room():
                     request = await anext(source, None)
-                    message = window.opened(request) if request else None
+                    payload = window.opened(request) if request else None
                     has_more = request is not None
-                    if message is not None or not has_more:
-                        outgoing.put_nowait(message)
+                    if payload is not None or not has_more:
+                        outgoing.put_nowait(payload)
                 for outcome in window.finished():
                     yield outcome
                 if window:

@@ -110,7 +110,6 @@ class BlockingRunner:
         source, address = iter(requests), self._addresses.current()
         method = self._channel(address).stream_stream(
             streaming.METHOD,
-            request_serializer=pb.ModelInferRequest.SerializeToString,
             response_deserializer=pb.ModelStreamInferResponse.FromString,
         )
         with attempts.traced(pb.ModelInferRequest) as headers:
@@ -120,10 +119,10 @@ class BlockingRunner:
             while has_more or window:
                 while has_more and window.has_room():
                     request = next(source, None)
-                    message = window.opened(request) if request else None
+                    payload = window.opened(request) if request else None
                     has_more = request is not None
-                    if message is not None or not has_more:
-                        outgoing.put(message)
+                    if payload is not None or not has_more:
+                        outgoing.put(payload)
                 yield from window.finished()
                 if window:
                     window.arrived(next(answers))

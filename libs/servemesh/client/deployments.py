@@ -16,7 +16,8 @@ from servemesh.client import models, parsing, results
 from servemesh.client.steps import Call, Operation, Pause
 from servemesh.errors import ConflictError, ExistsError, ExpiredError, MissingError, UnavailableError
 
-POLL_S_FIRST, POLL_S_MAX = 0.01, 0.05
+POLL_S_MIN, POLL_S_MAX = 0.01, 0.5
+POLL_SHARE = 0.05  # of the time waited so far: what asking again costs whoever waits, at most
 
 
 def deploy(
@@ -85,7 +86,7 @@ def _changed(wish: pb.Deployment) -> Operation[pb.Deployment]:
 
 def _served(name: str, model_id: str, until_s: float, now_s: Callable[[], float]) -> Operation[pb.Deployment]:
     """Wait until every replica is READY and the gateway routes to them."""
-    pause_s = POLL_S_FIRST
+    start_s = now_s()
     while True:
         found: pb.Deployment = (yield Call(request=pb.GetDeploymentRequest(name=name))).deployment
         if found.state == pb.Deployment.STATE_FAILED:
@@ -104,8 +105,7 @@ def _served(name: str, model_id: str, until_s: float, now_s: Callable[[], float]
                 reason="DEPLOYMENT_PENDING",
                 name=name,
             )
-        yield Pause(pause_s=pause_s)
-        pause_s = min(1.5 * pause_s, POLL_S_MAX)
+        yield Pause(pause_s=min(max(POLL_SHARE * (now_s() - start_s), POLL_S_MIN), POLL_S_MAX))
 
 
 def _routed(model_id: str) -> Operation[bool]:

@@ -46,8 +46,11 @@ class Window:
         """Whether one more request may be sent."""
         return len(self._order) < self._ahead_max
 
-    def opened(self, request: InferRequest) -> pb.ModelInferRequest | None:
-        """Return the message to send; None if OIP cannot carry the arrays, or not so many: that is then the outcome."""
+    def opened(self, request: InferRequest) -> bytes | None:
+        """Return the encoded message to send.
+
+        None if OIP cannot carry the arrays, or they are too large for one message: that is then the outcome.
+        """
         try:
             message = inference.request(
                 request.model,
@@ -59,11 +62,12 @@ class Window:
         except ServemeshError as error:
             self._refuse(error)
             return None
-        if message.ByteSize() > MESSAGE_BYTES_MAX:  # gRPC would end the whole stream
-            self._refuse(_too_large(message.ByteSize()))
+        payload: bytes = message.SerializeToString()
+        if len(payload) > MESSAGE_BYTES_MAX:  # gRPC would end the whole stream
+            self._refuse(_too_large(len(payload)))
             return None
         self._order.append(message.id)
-        return message
+        return payload
 
     def _refuse(self, error: ServemeshError) -> None:
         self._order.append(unsent := f"unsent-{id(error)}")
